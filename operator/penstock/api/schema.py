@@ -1,0 +1,67 @@
+"""What the API types are written in: the base model, shared value types, Kubernetes fragments and CEL rules."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+Reason = Literal["FieldValueInvalid", "FieldValueRequired", "FieldValueForbidden"]
+
+
+class Model(BaseModel):
+    """A frozen API value: snake_case in Python, camelCase on the wire.
+
+    Fields it does not know are left out, so that an object written under a newer schema still parses.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        protected_namespaces=(),
+    )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object as the API server stores it: camelCase keys, RFC 3339 times, nothing that is unset."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def rule(expression: str, message: str, *, path: str, reason: Reason = "FieldValueInvalid") -> dict[str, str]:
+    """One CEL rule; `path` is the JSON path of the field to blame, relative to the object that carries the rule."""
+    return {"rule": expression, "message": message, "fieldPath": path, "reason": reason}
+
+
+def rules(*each: dict[str, str]) -> dict[str, Any]:
+    """The value of a model's `json_schema_extra` that attaches CEL rules to it."""
+    return {"x-kubernetes-validations": list(each)}
+
+
+def fragment(required: Mapping[str, str] | None = None) -> WithJsonSchema:
+    """A piece of the core Kubernetes API that is passed on as it is: only `required` (name -> description) is typed."""
+    schema: dict[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    if not required:
+        return WithJsonSchema(schema)
+    strings = {name: {"type": "string", "minLength": 1, "description": text} for name, text in required.items()}
+    return WithJsonSchema(schema | {"properties": strings, "required": list(required)})
+
+
+Fragment = Annotated[dict[str, Any], fragment()]
+
+# The grammar of resource.Quantity, as the Kubernetes API documents it.
+Quantity = (
+    int
+    | Annotated[
+        str,
+        Field(
+            max_length=64,
+            pattern=r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
+        ),
+    ]
+)
+Quantities = Annotated[dict[str, Quantity], Field(max_length=64)]
+
+# A count of pods, or a share of them.
+CountOrPercent = Annotated[int, Field(ge=0)] | Annotated[str, Field(max_length=4, pattern=r"^(100|[1-9]?[0-9])%$")]

@@ -1,0 +1,184 @@
+"""`status` of an InferenceService: what the operator observed, in KServe's words where KServe has one."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from penstock.api.meta import Condition
+from penstock.api.rollout import Strategy
+from penstock.api.schema import Model
+
+Phase = Literal["Pending", "Loading", "Ready", "Progressing", "Paused", "Degraded", "Suspended"]
+Slot = Literal["blue", "green"]
+RolloutPhase = Literal["Deploying", "Stable", "Progressing", "RolledBack"]
+TransitionStatus = Literal["UpToDate", "InProgress", "BlockedByFailedLoad", "InvalidSpec"]
+ModelState = Literal["Pending", "Loading", "Loaded", "FailedToLoad"]
+LimitedBy = Literal["maxReplicas", "InsufficientGPU", "QuotaExceeded", "MetricMissing"]
+Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
+
+
+class Address(Model):
+    """Where clients inside the cluster reach the service."""
+
+    url: str | None = Field(default=None, description="URL of the service inside the cluster.")
+
+
+class ModelStates(Model):
+    """The states of the model that serves and of the one wanted."""
+
+    active_model_state: ModelState | None = Field(
+        default=None, description="State of the model that answers requests now."
+    )
+    target_model_state: ModelState | None = Field(
+        default=None, description="State of the model that the spec asks for."
+    )
+
+
+class FailureInfo(Model):
+    """The last failure of a model's pods."""
+
+    reason: str = Field(max_length=128, description="One word, such as ModelDownloadFailed or OOMKilled.")
+    message: str = Field(default="", max_length=4096, description="The failure in the words of whoever reported it.")
+    model_revision_name: str | None = Field(default=None, description="Revision whose pod failed.")
+    exit_code: int | None = Field(default=None, description="Exit code of the container, if it ended.")
+    time: datetime | None = Field(default=None, description="When it failed.")
+
+
+class ModelCopies(Model):
+    """How many pods hold the model."""
+
+    total_copies: int = Field(default=0, description="Pods that hold the model, or failed to.")
+    failed_copies: int = Field(default=0, description="Pods that failed to load it.")
+
+
+class ModelStatus(Model):
+    """How the model itself is doing."""
+
+    transition_status: TransitionStatus | None = Field(
+        default=None,
+        description=(
+            "UpToDate: what serves is what the spec asks for; InProgress: on its way there; BlockedByFailedLoad: the "
+            "wanted model does not load; InvalidSpec: the spec cannot be carried out."
+        ),
+    )
+    states: ModelStates | None = Field(
+        default=None, description="The states of the model that serves and of the one wanted."
+    )
+    last_failure_info: FailureInfo | None = Field(default=None, description="The last failure of a model's pods.")
+    copies: ModelCopies | None = Field(default=None, description="How many pods hold the model.")
+
+
+class PredictorStatus(Model):
+    """The predictor's revisions."""
+
+    latest_created_revision: str | None = Field(default=None, description="Revision created last.")
+    latest_ready_revision: str | None = Field(default=None, description="Revision that became ready last.")
+    latest_rolledout_revision: str | None = Field(default=None, description="Revision rolled out completely last.")
+    previous_rolledout_revision: str | None = Field(default=None, description="The one rolled out before that.")
+    url: str | None = Field(default=None, description="URL of the predictor inside the cluster.")
+
+
+class Components(Model):
+    """Status of each part of the service."""
+
+    predictor: PredictorStatus = Field(default_factory=PredictorStatus, description="The predictor's revisions.")
+
+
+class RolloutStatus(Model):
+    """Which revisions there are, and how far the latest has come."""
+
+    phase: RolloutPhase | None = Field(
+        default=None,
+        description=(
+            "Deploying: the first revision is on its way; Stable: the wanted revision serves; Progressing: a new "
+            "revision is replacing the stable one; RolledBack: the new one failed and the stable one was restored."
+        ),
+    )
+    strategy: Strategy | None = Field(
+        default=None, description="Strategy of the rollout under way; it ends by the one it began with."
+    )
+    plan: str | None = Field(default=None, description="How pods are replaced, and why so.")
+    stable_revision: str | None = Field(default=None, description="Revision rolled out completely last.")
+    current_revision: str | None = Field(default=None, description="Revision of the spec as it is now.")
+    failed_revision: str | None = Field(
+        default=None, description="Revision that was given up; it is not tried again until the spec changes."
+    )
+    active_slot: Slot | None = Field(default=None, description="Deployment that the Service selects: blue or green.")
+    started_at: datetime | None = Field(default=None, description="When the rollout under way began.")
+    progressed_at: datetime | None = Field(default=None, description="When it last made progress.")
+    deadline_at: datetime | None = Field(
+        default=None, description="When the new revision counts as failed unless it makes progress before."
+    )
+    message: str = Field(default="", max_length=4096, description="Where the rollout stands, for people.")
+
+
+class AutoscalingStatus(Model):
+    """What the autoscaler sees and wants."""
+
+    metric: str = Field(description="Metric that decides: the spec's scaleMetric.")
+    current: str | None = Field(
+        default=None,
+        description="Its average per ready pod now, a decimal number in the unit of target; absent while unknown.",
+    )
+    target: int = Field(description="The average that autoscaling aims at.")
+    desired: int | None = Field(default=None, description="Pods that the autoscaler wants.")
+    ready: int = Field(default=0, description="Pods that are ready.")
+    limited_by: LimitedBy | None = Field(default=None, description="What keeps the service from having more pods.")
+    last_scale_time: datetime | None = Field(default=None, description="When the autoscaler last changed the number.")
+
+
+class Download(Model):
+    """Progress of the model download, summed over the pods that are downloading."""
+
+    bytes: Int64 = Field(default=0, description="Bytes fetched.")
+    total_bytes: Int64 | None = Field(default=None, description="Bytes to fetch, once known.")
+    bytes_per_second: Int64 | None = Field(default=None, description="Rate over the last seconds.")
+
+
+class Blocker(Model):
+    """One cause that keeps pods from serving."""
+
+    reason: str = Field(max_length=128, description="One word, such as InsufficientGPU or ImagePullFailed.")
+    object: str = Field(max_length=512, description="What it is about, as kind/name.")
+    message: str = Field(
+        default="", max_length=4096, description="The cause in the kubelet's, scheduler's or server's own words."
+    )
+    since: datetime | None = Field(default=None, description="When it was first seen.")
+
+
+class InferenceServiceStatus(Model):
+    """What the operator observed."""
+
+    observed_generation: Int64 | None = Field(
+        default=None, description="The metadata.generation that this status was computed from."
+    )
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        max_length=32,
+        description=(
+            "Ready (requests are answered: a real inference passed on a ready pod), PredictorReady, Progressing (a new "
+            "revision is on its way), AutoscalingActive, Reconciling, Stalled (it cannot go on; see the reason)."
+        ),
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    phase: Phase | None = Field(default=None, description="The conditions in one word, for people; programs read them.")
+    url: str | None = Field(default=None, description="URL of the service inside the cluster.")
+    address: Address | None = Field(default=None, description="Where clients inside the cluster reach the service.")
+    replicas: int = Field(default=0, description="Pods that exist in the slots that serve.")
+    ready_replicas: int = Field(default=0, description="Pods of those that are ready.")
+    selector: str | None = Field(
+        default=None, max_length=1024, description="Label selector of those pods, as autoscalers read it from /scale."
+    )
+    model_status: ModelStatus | None = Field(default=None, description="How the model itself is doing.")
+    components: Components | None = Field(default=None, description="Status of each part of the service.")
+    rollout: RolloutStatus | None = Field(
+        default=None, description="Which revisions there are, and how far the latest has come."
+    )
+    autoscaling: AutoscalingStatus | None = Field(
+        default=None, description="What the autoscaler sees and wants; absent at a fixed size."
+    )
+    download: Download | None = Field(default=None, description="Progress of the model download while there is one.")
+    blocked_by: list[Blocker] = Field(
+        default_factory=list, max_length=32, description="What keeps pods from serving, the most telling cause first."
+    )

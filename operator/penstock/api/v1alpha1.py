@@ -1,0 +1,79 @@
+"""serving.penstock.dev/v1alpha1: the InferenceService, the one kind that users write."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from penstock.api.meta import ObjectMeta
+from penstock.api.predictor import Predictor
+from penstock.api.rollout import Disruption, Rollout, Strategy
+from penstock.api.schema import Model, rule, rules
+from penstock.api.status import InferenceServiceStatus
+
+GROUP = "serving.penstock.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "InferenceService"
+PLURAL = "inferenceservices"
+
+
+class InferenceServiceSpec(Model):
+    """The wanted state of the service."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!(has(self.rollout) && has(self.rollout.strategy) && has(self.predictor.deploymentStrategy) && "
+                "has(self.predictor.deploymentStrategy.type)) || "
+                "self.rollout.strategy == self.predictor.deploymentStrategy.type",
+                "rollout.strategy contradicts predictor.deploymentStrategy.type; leave one of them out",
+                path=".rollout.strategy",
+            )
+        )
+    )
+
+    predictor: Predictor = Field(
+        description="The model or container to serve, how many pods of it, and how those pods run."
+    )
+    replicas: int | None = Field(
+        default=None,
+        ge=0,
+        description=(
+            "The number of pods now, as autoscalers and kubectl scale set it through /scale; leave it out of files "
+            "kept in git. Kept between minReplicas and maxReplicas when autoscaling; 0 stops all pods and autoscaling. "
+            "Default: predictor.minReplicas."
+        ),
+    )
+    suspend: bool = Field(
+        default=False, description="Stop all pods and keep everything else; false goes on where it was."
+    )
+    rollout: Rollout = Field(default_factory=Rollout, description="How a new revision replaces the one that serves.")
+    disruption: Disruption = Field(
+        default_factory=Disruption,
+        description="How many pods voluntary disruptions, such as a node drain, may take away.",
+    )
+
+    @property
+    def strategy(self) -> Strategy:
+        """How a new revision replaces the old one: `rollout.strategy`, else the Deployment's word for it."""
+        return self.rollout.strategy or self.predictor.deployment_strategy.type or "RollingUpdate"
+
+
+class InferenceService(Model):
+    """A model served behind one URL: pods, a Service, autoscaling and safe updates."""
+
+    metadata: ObjectMeta
+    spec: InferenceServiceSpec
+    status: InferenceServiceStatus = Field(default_factory=InferenceServiceStatus)
+
+    @property
+    def served_model_name(self) -> str:
+        """The model's name in requests: `predictor.model.name`, else the service's own."""
+        model = self.spec.predictor.model
+        return (model and model.name) or self.metadata.name
+
+
+def parse(obj: Mapping[str, Any]) -> InferenceService:
+    """One object as the API server returned it; raises pydantic's ValidationError naming the field that is wrong."""
+    return InferenceService.model_validate(obj)
