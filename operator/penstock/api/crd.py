@@ -1,0 +1,141 @@
+"""The CustomResourceDefinition, generated from the API types.
+
+`python -m penstock.api.crd` prints it; `--check FILE` fails when FILE is not what would be printed.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from penstock.api.status import InferenceServiceStatus
+from penstock.api.structural import Schema, structural
+from penstock.api.v1alpha1 import GROUP, KIND, PLURAL, VERSION, InferenceService, InferenceServiceSpec
+
+HEADER = "# Generated from operator/penstock/api; change the types and run `make generate`.\n"
+
+
+def definition() -> dict[str, Any]:
+    """The CustomResourceDefinition of InferenceService as the API server wants it."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": KIND.lower(),
+                "shortNames": ["isvc"],
+                "categories": ["penstock"],
+            },
+            "scope": "Namespaced",
+            "conversion": {"strategy": "None"},
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "additionalPrinterColumns": printer_columns(),
+                    "subresources": {"status": {}, "scale": SCALE},
+                    "schema": {"openAPIV3Schema": schema()},
+                }
+            ],
+        },
+    }
+
+
+SCALE = {
+    "specReplicasPath": ".spec.replicas",
+    "statusReplicasPath": ".status.replicas",
+    "labelSelectorPath": ".status.selector",
+}
+
+# Names become Service names and the names of slots; the longest child name adds 12 characters and a pod's another 6.
+NAME_RULES = [
+    {
+        "rule": "self.metadata.name.size() <= 50",
+        "message": "metadata.name may have at most 50 characters: the names of Services and pods begin with it",
+    },
+    {
+        "rule": "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        "message": "metadata.name must begin with a letter and have only small letters, digits and '-': it names a Service",
+    },
+    {
+        "rule": "!self.metadata.name.matches('-(blue|green|preview)$')",
+        "message": "metadata.name may not end in -blue, -green or -preview: those names belong to a service's own parts",
+    },
+]
+
+
+def schema() -> Schema:
+    """The structural schema of one InferenceService."""
+    return {
+        "description": InferenceService.__doc__,
+        "type": "object",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}"},
+            "kind": {"type": "string", "description": KIND},
+            "metadata": {"type": "object"},
+            "spec": structural(InferenceServiceSpec),
+            "status": structural(InferenceServiceStatus),
+        },
+        "x-kubernetes-validations": NAME_RULES,
+    }
+
+
+def printer_columns() -> list[dict[str, Any]]:
+    """What `kubectl get isvc` shows; the last three only with `-o wide`."""
+    return [
+        _column("Ready", ".status.conditions[?(@.type=='Ready')].status"),
+        _column("Phase", ".status.phase"),
+        _column("URL", ".status.url"),
+        _column("Replicas", ".status.replicas", type="integer"),
+        _column("Revision", ".status.rollout.currentRevision"),
+        _column("Rollout", ".status.rollout.phase"),
+        _column("Strategy", ".status.rollout.strategy", priority=1),
+        _column("Reason", ".status.conditions[?(@.type=='Ready')].reason", priority=1),
+        _column("Model", ".spec.predictor.model.storageUri", priority=1),
+        _column("Age", ".metadata.creationTimestamp", type="date"),
+    ]
+
+
+def _column(name: str, path: str, *, type: str = "string", priority: int = 0) -> dict[str, Any]:  # noqa: A002
+    column = {"name": name, "type": type, "jsonPath": path}
+    return column | {"priority": priority} if priority else column
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """YAML without anchors: the file is read by people, and some tools refuse aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def render() -> str:
+    """The file under crds/, byte for byte."""
+    return HEADER + yaml.dump(definition(), Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Print the definition, or compare it with a file; the exit status is 1 when the file has drifted."""
+    match arguments:
+        case []:
+            sys.stdout.write(render())
+            return 0
+        case ["--check", path] if Path(path).read_text(encoding="utf-8") == render():
+            return 0
+        case ["--check", path]:
+            sys.stderr.write(f"{path} is not what the API types say; run `make generate`\n")
+            return 1
+        case _:
+            sys.stderr.write("usage: python -m penstock.api.crd [--check FILE]\n")
+            return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,68 @@
+"""What every child carries: labels, the owner, and the mark of what was applied."""
+
+import hashlib
+import json
+from typing import Any
+
+from penstock import names
+from penstock.api.v1alpha1 import InferenceService
+from penstock.kinds import Kind, Manifest
+
+COMPONENT = "predictor"
+
+
+def labels(service: str) -> dict[str, str]:
+    return {
+        names.LABEL_NAME: "model-server",
+        names.LABEL_INSTANCE: service,
+        names.LABEL_COMPONENT: COMPONENT,
+        names.LABEL_PART_OF: names.PRODUCT,
+        names.LABEL_MANAGED_BY: names.PRODUCT,
+        names.LABEL_SERVICE: service,
+    }
+
+
+def slot_selector(service: str, slot: names.Slot) -> dict[str, str]:
+    """The labels that pick the pods of one slot."""
+    return {names.LABEL_SERVICE: service, names.LABEL_SLOT: slot.value}
+
+
+def owner(service: InferenceService) -> Manifest:
+    """The owner reference of a child. Without blockOwnerDeletion: deletion needs neither us nor a finalizer."""
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "name": service.metadata.name,
+        "uid": service.metadata.uid,
+        "controller": True,
+    }
+
+
+def child(
+    service: InferenceService,
+    kind: Kind,
+    name: str,
+    content: dict[str, Any],
+    *,
+    extra_labels: dict[str, str] | None = None,
+    annotations: dict[str, str] | None = None,
+) -> Manifest:
+    """A complete manifest of a child, marked with the hash of what we set in it."""
+    manifest: Manifest = {
+        "apiVersion": kind.api_version,
+        "kind": kind.name,
+        "metadata": {
+            "name": name,
+            "namespace": service.metadata.namespace,
+            "labels": labels(service.metadata.name) | (extra_labels or {}),
+            "annotations": dict(annotations or {}),
+            "ownerReferences": [owner(service)],
+        },
+        **content,
+    }
+    manifest["metadata"]["annotations"][names.ANNOTATION_APPLIED] = _digest(manifest)
+    return manifest
+
+
+def _digest(manifest: Manifest) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,70 @@
+"""The pod template of a revision, the same in either slot; the Deployment adds the slot's label."""
+
+from typing import Any, Final
+
+from penstock import names
+from penstock.api.v1alpha1 import InferenceService
+from penstock.desired import container, gpu, metadata, storage
+from penstock.kinds import Manifest
+
+_SERVER_UID: Final = 10001
+_ANY_SERVER: Final = {"seccompProfile": {"type": "RuntimeDefault"}}
+_OUR_SERVER: Final = {
+    **_ANY_SERVER,
+    "runAsNonRoot": True,
+    "runAsUser": _SERVER_UID,
+    "runAsGroup": _SERVER_UID,
+    "fsGroup": _SERVER_UID,
+    # A claim with a million files would be relabelled at every start otherwise.
+    "fsGroupChangePolicy": "OnRootMismatch",
+}
+
+
+def template(service: InferenceService, revision: str, *, server_image: str) -> Manifest:
+    """The pod template that the spec asks for, rendered by this version of the operator."""
+    predictor = service.spec.predictor
+    serving = _serving_container(service, server_image)
+    # Identity wins over the user's labels: the selectors rest on it.
+    labels = {**predictor.labels, **metadata.labels(service.metadata.name), names.LABEL_REVISION: revision}
+    annotations = {"annotations": dict(predictor.annotations)} if predictor.annotations else {}
+    return {"metadata": {"labels": labels, **annotations}, "spec": _spec(service, serving)}
+
+
+def serving_container(template_: Manifest) -> dict[str, Any]:
+    """The one container of a template that serves; a webhook's sidecars are not in a template of ours."""
+    found: dict[str, Any] = template_["spec"]["containers"][0]
+    return found
+
+
+def _serving_container(service: InferenceService, server_image: str) -> dict[str, Any]:
+    predictor = service.spec.predictor
+    if predictor.model is not None:
+        return container.model_server(service, predictor.model, server_image=server_image)
+    if not predictor.containers:
+        raise ValueError("spec.predictor: one of model and containers is required")
+    return container.foreign(predictor, predictor.containers[0])
+
+
+def _spec(service: InferenceService, serving: dict[str, Any]) -> dict[str, Any]:
+    predictor = service.spec.predictor
+    model = predictor.model
+    ours = _ANY_SERVER if model is None else _OUR_SERVER
+    spec = {
+        "containers": [serving],
+        "volumes": [*(storage.volumes(model.storage_uri) if model else []), *predictor.volumes],
+        "securityContext": {**ours, **(predictor.security_context or {})},
+        "tolerations": gpu.tolerations(gpu.requested(serving), predictor.tolerations),
+        "terminationGracePeriodSeconds": container.grace_seconds(predictor),
+        # Variables of every Service of the namespace would be noise, and now and then an error, in a model server.
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": predictor.service_account_name is not None,
+        "nodeSelector": predictor.node_selector,
+        "affinity": predictor.affinity,
+        "topologySpreadConstraints": predictor.topology_spread_constraints,
+        "serviceAccountName": predictor.service_account_name,
+        "imagePullSecrets": predictor.image_pull_secrets,
+        "priorityClassName": predictor.priority_class_name,
+        "runtimeClassName": predictor.runtime_class_name,
+        "schedulerName": predictor.scheduler_name,
+    }
+    return {key: value for key, value in spec.items() if value not in (None, {}, [])}

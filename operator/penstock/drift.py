@@ -1,0 +1,89 @@
+"""Does the live object still say what we want? Pure comparison of a manifest with what the API server holds.
+
+A field that others add is theirs and stays; a field that we set and that differs is drift. The API server
+fills in defaults and rewrites quantities, so equality is of meaning: `1000m` is `1`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from penstock import quantity
+
+# Lists that server-side apply merges by key (listType=map in the API's schema): others may add items.
+# Source: x-kubernetes-list-map-keys of the built-in types.
+_MERGE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "containers": ("name",),
+    "initContainers": ("name",),
+    "volumes": ("name",),
+    "env": ("name",),
+    "volumeMounts": ("mountPath",),
+    "imagePullSecrets": ("name",),
+    "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
+    "ownerReferences": ("uid",),
+}
+# Numbers that the API server may hand back in another spelling.
+_QUANTITY_MAPS: Final = frozenset({"limits", "requests"})
+_QUANTITY_FIELDS: Final = frozenset({"sizeLimit", "averageValue", "value", "divisor"})
+
+
+def differs(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> str | None:
+    """The dotted path of the first field of `wanted` that `live` does not match; None when all match."""
+    return _mapping(wanted, live, "")
+
+
+def _mapping(wanted: Mapping[str, Any], live: Mapping[str, Any], path: str) -> str | None:
+    for key, value in wanted.items():
+        here = f"{path}.{key}" if path else key
+        if key not in live:
+            if _is_empty(value):
+                continue
+            return here
+        found = _quantities(value, live[key], here) if key in _QUANTITY_MAPS else _value(value, live[key], here, key)
+        if found:
+            return found
+    return None
+
+
+def _value(wanted: Any, live: Any, path: str, key: str) -> str | None:
+    if isinstance(wanted, Mapping) and isinstance(live, Mapping):
+        return _mapping(wanted, live, path)
+    if isinstance(wanted, list) and isinstance(live, list):
+        return _sequence(wanted, live, path, key)
+    if wanted == live or (key in _QUANTITY_FIELDS and quantity.equal(wanted, live)):
+        return None
+    return path
+
+
+def _quantities(wanted: Mapping[str, Any], live: Mapping[str, Any], path: str) -> str | None:
+    for name, amount in wanted.items():
+        if name not in live or not quantity.equal(amount, live[name]):
+            return f"{path}.{name}"
+    return None
+
+
+def _sequence(wanted: Sequence[Any], live: Sequence[Any], path: str, key: str) -> str | None:
+    keys = _MERGE_KEYS.get(key)
+    if keys:
+        return _merged(wanted, live, path, keys)
+    if len(wanted) != len(live):
+        return path
+    for index, (ours, theirs) in enumerate(zip(wanted, live, strict=True)):
+        found = _value(ours, theirs, f"{path}[{index}]", key)
+        if found:
+            return found
+    return None
+
+
+def _merged(wanted: Sequence[Any], live: Sequence[Any], path: str, keys: tuple[str, ...]) -> str | None:
+    by_key = {tuple(item.get(key) for key in keys): item for item in live}
+    for item in wanted:
+        identity = tuple(item.get(key) for key in keys)
+        here = f"{path}[{'/'.join(map(str, identity))}]"
+        found = _mapping(item, by_key[identity], here) if identity in by_key else here
+        if found:
+            return found
+    return None
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value == {} or value == []

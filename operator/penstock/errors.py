@@ -1,0 +1,65 @@
+"""What can go wrong when talking to the API server, by whose turn it is.
+
+    ApiError                  the API server answered with a failure
+      NotFound                404: the object is not there (any more)
+      Conflict                409: somebody was faster, or a precondition did not hold
+      Gone                    410: the watch is too old, list again
+      Rejected                the user's turn: the object itself is refused (400, 422, an untyped apply)
+        QuotaExceeded         403 by a ResourceQuota: the user's turn too, but waiting may help
+      Throttled               429: come back after `retry_after` seconds
+    Unreachable               no answer at all: our turn, retry
+"""
+
+
+class ApiError(Exception):
+    """The API server refused a request. `status` is the HTTP code, `reason` the API's CamelCase reason."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+class NotFound(ApiError):  # noqa: N818 - the API's own word for it.
+    pass
+
+
+class Conflict(ApiError):  # noqa: N818
+    pass
+
+
+class Gone(ApiError):  # noqa: N818
+    pass
+
+
+class Rejected(ApiError):  # noqa: N818
+    pass
+
+
+class QuotaExceeded(Rejected):
+    pass
+
+
+class Throttled(ApiError):  # noqa: N818
+    def __init__(self, status: int, reason: str, message: str, retry_after: float) -> None:
+        super().__init__(status, reason, message)
+        self.retry_after = retry_after
+
+
+class Unreachable(Exception):  # noqa: N818
+    """The API server could not be reached, or broke off in the middle of an answer."""
+
+
+def from_status(status: int, body: dict[str, object], retry_after: str | None) -> ApiError:
+    """The error that stands for an HTTP answer; `body` is the API's Status object, as far as it sent one."""
+    reason, message = str(body.get("reason", "")), str(body.get("message", ""))
+    if status == 429:
+        return Throttled(status, reason, message, float(retry_after or 1))
+    if status == 403 and "exceeded quota" in message:
+        return QuotaExceeded(status, reason, message)
+    # Server-side apply answers an unknown field with 500 "failed to create typed patch object".
+    untyped = status == 500 and "failed to create typed patch object" in message
+    if status in (400, 422) or untyped:
+        return Rejected(status, reason, message)
+    return {404: NotFound, 409: Conflict, 410: Gone}.get(status, ApiError)(status, reason, message)

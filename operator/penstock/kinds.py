@@ -1,0 +1,50 @@
+"""The Kubernetes kinds that Penstock reads and writes, and where the API server serves them."""
+
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from penstock.api import v1alpha1
+
+Manifest: TypeAlias = dict[str, Any]  # A Kubernetes object as JSON.
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One resource of the API: its kind, its group and version, its plural in URLs."""
+
+    name: str
+    api_version: str
+    plural: str
+    namespaced: bool = True
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """The URL path of the collection, of one object or of its subresource."""
+        root = "/api/" if "/" not in self.api_version else "/apis/"
+        scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        parts = [part for part in (name, subresource) if part]
+        return "/".join([f"{root}{self.api_version}{scope}/{self.plural}", *parts])
+
+    def __str__(self) -> str:
+        return self.name
+
+
+INFERENCE_SERVICE: Final = Kind(v1alpha1.KIND, v1alpha1.API_VERSION, v1alpha1.PLURAL)
+DEPLOYMENT: Final = Kind("Deployment", "apps/v1", "deployments")
+CONTROLLER_REVISION: Final = Kind("ControllerRevision", "apps/v1", "controllerrevisions")
+SERVICE: Final = Kind("Service", "v1", "services")
+AUTOSCALER: Final = Kind("HorizontalPodAutoscaler", "autoscaling/v2", "horizontalpodautoscalers")
+DISRUPTION_BUDGET: Final = Kind("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets")
+POD: Final = Kind("Pod", "v1", "pods")
+NODE: Final = Kind("Node", "v1", "nodes", namespaced=False)
+ENDPOINT_SLICE: Final = Kind("EndpointSlice", "discovery.k8s.io/v1", "endpointslices")
+EVENT: Final = Kind("Event", "events.k8s.io/v1", "events")
+LEASE: Final = Kind("Lease", "coordination.k8s.io/v1", "leases")
+
+# What a service owns, in the order in which it is written.
+CHILDREN: Final = (CONTROLLER_REVISION, DEPLOYMENT, SERVICE, AUTOSCALER, DISRUPTION_BUDGET)
+BY_NAME: Final = {kind.name: kind for kind in (INFERENCE_SERVICE, *CHILDREN, POD, NODE, ENDPOINT_SLICE, EVENT, LEASE)}
+
+
+def kind_of(manifest: Manifest) -> Kind:
+    """The kind of a manifest that we built ourselves; a KeyError means a builder without a kind."""
+    return BY_NAME[manifest["kind"]]

@@ -1,0 +1,133 @@
+"""Every string that Penstock writes on a cluster: groups, labels, annotations, object names, reasons.
+
+One vocabulary: a reason is spelt the same in a decision, a condition, an Event and a metric label.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+from penstock.api.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL
+
+
+PRODUCT: Final = "penstock"
+FIELD_MANAGER: Final = "penstock"
+# Seeding `spec.replicas` has a manager of its own, so that the autoscaler's later write is told apart from ours.
+SEED_FIELD_MANAGER: Final = "penstock-seed"
+
+LABEL_NAME: Final = "app.kubernetes.io/name"
+LABEL_INSTANCE: Final = "app.kubernetes.io/instance"
+LABEL_COMPONENT: Final = "app.kubernetes.io/component"
+LABEL_PART_OF: Final = "app.kubernetes.io/part-of"
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+LABEL_SERVICE: Final = f"{GROUP}/inferenceservice"
+LABEL_SLOT: Final = f"{GROUP}/slot"
+LABEL_REVISION: Final = f"{GROUP}/revision"
+MANAGED_SELECTOR: Final = f"{LABEL_MANAGED_BY}={PRODUCT}"
+
+ANNOTATION_PAUSED: Final = "penstock.dev/paused"
+ANNOTATION_RESTARTED_AT: Final = "penstock.dev/restarted-at"
+# The hash of what we last applied: a field that we no longer set would otherwise go unnoticed.
+ANNOTATION_APPLIED: Final = "penstock.dev/applied"
+# On the active Service: what a wiped status is rebuilt from.
+ANNOTATION_STABLE: Final = "penstock.dev/stable-revision"
+ANNOTATION_FAILED: Final = "penstock.dev/failed-revision"
+
+CONTAINER: Final = "model"
+PORT: Final = "http"
+SERVICE_PORT: Final = 80
+CONTAINER_PORT: Final = 8080
+MODEL_DIR: Final = "/mnt/models"
+CACHE_DIR: Final = "/var/cache/penstock"
+GPU: Final = "nvidia.com/gpu"
+
+
+class Slot(StrEnum):
+    """One of the two places a revision can run in; each is a Deployment."""
+
+    BLUE = "blue"
+    GREEN = "green"
+
+    @property
+    def other(self) -> "Slot":
+        return Slot.GREEN if self is Slot.BLUE else Slot.BLUE
+
+
+class Phase(StrEnum):
+    """One word for people, derived from the conditions."""
+
+    PENDING = "Pending"
+    LOADING = "Loading"
+    READY = "Ready"
+    PROGRESSING = "Progressing"
+    PAUSED = "Paused"
+    DEGRADED = "Degraded"
+    SUSPENDED = "Suspended"
+
+
+class Condition(StrEnum):
+    READY = "Ready"
+    PREDICTOR_READY = "PredictorReady"
+    PROGRESSING = "Progressing"
+    AUTOSCALING_ACTIVE = "AutoscalingActive"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+
+
+class Reason(StrEnum):
+    """Why something is as it is: shared by conditions, Events, `blockedBy` and metric labels."""
+
+    # What the service as a whole is doing.
+    READY = "Ready"
+    NO_READY_ENDPOINT = "NoReadyEndpoint"
+    WAITING_FOR_PODS = "WaitingForPods"
+    ROLLOUT_STARTED = "RolloutStarted"
+    ROLLOUT_IN_PROGRESS = "RolloutInProgress"
+    ROLLOUT_COMPLETED = "RolloutCompleted"
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    ROLLED_BACK = "RolledBack"
+    STABLE = "Stable"
+    SUSPENDED = "Suspended"
+    PAUSED_BY_USER = "PausedByUser"
+    RECONCILED = "Reconciled"
+    RECONCILE_ERROR = "ReconcileError"
+
+    # Autoscaling.
+    SCALED_TO_ZERO_BY_USER = "ScaledToZeroByUser"
+    FIXED_SIZE = "FixedSize"
+    WAITING_FOR_AUTOSCALER = "WaitingForAutoscaler"
+    METRIC_MISSING = "MetricMissing"
+
+    # What the user has to mend in the object itself.
+    INVALID_SPEC = "InvalidSpec"
+    NAME_CONFLICT = "NameConflict"
+
+    # What stops a pod, found in the kubelet's and the scheduler's own words.
+    INSUFFICIENT_GPU = "InsufficientGPU"
+    UNSCHEDULABLE = "Unschedulable"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    CONTAINER_CONFIG_ERROR = "ContainerConfigError"
+    VOLUME_MOUNT_FAILED = "VolumeMountFailed"
+    MODEL_DOWNLOAD_FAILED = "ModelDownloadFailed"
+    MODEL_DOWNLOAD_STALLED = "ModelDownloadStalled"
+    MODEL_LOAD_FAILED = "ModelLoadFailed"
+    OOM_KILLED = "OOMKilled"
+    CRASH_LOOPING = "CrashLooping"
+    PROBE_FAILING = "ProbeFailing"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+
+
+def deployment(service: str, slot: Slot) -> str:
+    return f"{service}-{slot}"
+
+
+def controller_revision(service: str, revision: str) -> str:
+    return f"{service}-{revision}"
+
+
+def url(service: str, namespace: str) -> str:
+    return f"http://{service}.{namespace}.svc"
+
+
+def is_gpu(resource: str) -> bool:
+    """True for an extended resource that stands for an accelerator (whole, MIG slice, any vendor)."""
+    return resource.startswith("nvidia.com/") or resource.endswith("/gpu")

@@ -1,0 +1,44 @@
+"""Kubernetes resource quantities ("500m", "1Gi", "2e3", 4), read exactly.
+
+The grammar is that of k8s.io/apimachinery/pkg/api/resource: a decimal number with a binary suffix (Ki to Ei),
+a decimal suffix (n, u, m, k to E) or a decimal exponent. All valid quantities lie under 2**63 in steps of a nano,
+so a Decimal's 28 digits hold each of them without rounding.
+"""
+
+import re
+from decimal import Decimal
+from functools import lru_cache
+
+Quantity = str | int | float
+
+_NUMBER = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(?:([eE][+-]?\d{1,3})|([KMGTPE]i|[numkMGTPE]))?")
+_BINARY = {f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", start=1)}
+_DECIMAL = {letter: Decimal(1000) ** power for power, letter in enumerate(["n", "u", "m", "", *"kMGTPE"], start=-3)}
+_SCALE = {**_DECIMAL, **_BINARY}
+
+
+@lru_cache(maxsize=4096)
+def parse(quantity: Quantity) -> Decimal:
+    """Return the amount in the resource's base unit (cores, bytes, devices). Raises ValueError."""
+    # A string even of a number: JSON may carry `cpu: 0.5`, and Decimal(0.1) would keep the float's error.
+    match = _NUMBER.fullmatch(str(quantity))
+    if match is None:
+        raise ValueError(f"{quantity!r} is not a Kubernetes quantity; write it like 500m, 2, 1.5 or 4Gi")
+    number, exponent, suffix = match.groups()
+    return Decimal(number + (exponent or "")) * _SCALE[suffix or ""]
+
+
+def equal(one: Quantity, other: Quantity) -> bool:
+    """Whether both mean the same amount, as `1024Mi` and `1Gi` do. Raises ValueError."""
+    return parse(one) == parse(other)
+
+
+def normalise(quantity: Quantity) -> str:
+    """Return the one spelling that all quantities of this amount share. Raises ValueError."""
+    amount = parse(quantity)
+    if amount == 0:
+        return "0"
+    binary = amount % 1024 == 0 and amount % 1000 != 0
+    scales = _BINARY if binary else _DECIMAL
+    suffix = max((s for s in scales if amount % scales[s] == 0), key=scales.__getitem__, default="n")
+    return f"{(amount / scales[suffix]).normalize():f}{suffix}"
