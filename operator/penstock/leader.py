@@ -161,13 +161,13 @@ class LeaderElection:
     def _is_free(self, spec: Lease) -> bool:
         holder = spec.get("holderIdentity")
         if not holder or holder == self._identity:
-            self._seen = ()
             return True
         seen = (holder, spec.get("renewTime"), spec.get("leaseTransitions"))
         now = asyncio.get_running_loop().time()
         if seen != self._seen:
             self._seen, self._seen_at = seen, now
-        return now - self._seen_at > spec.get("leaseDurationSeconds", self._timing.duration)
+        duration: float = spec.get("leaseDurationSeconds", self._timing.duration)
+        return now - self._seen_at > duration
 
     def _claimed(self, lease: Lease) -> Lease:
         """Return the lease as held by us from now on."""

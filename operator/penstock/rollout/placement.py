@@ -4,7 +4,7 @@ Sources: https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node
 https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -68,7 +68,7 @@ def obstacle(pod_spec: Mapping[str, Any], node: Node) -> str | None:
         return "is excluded by the node affinity"
     tolerations = pod_spec.get("tolerations") or []
     taint = next((taint for taint in node.taints if not _is_tolerated(taint, tolerations)), None)
-    return taint and f"has the untolerated taint {taint}"
+    return None if taint is None else f"has the untolerated taint {taint}"
 
 
 def _affinity_matches(pod_spec: Mapping[str, Any], node: Node) -> bool:
@@ -90,22 +90,9 @@ def _term_matches(term: Mapping[str, Any], node: Node) -> bool:
 
 
 def _expression_matches(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    value = labels.get(expression["key"])
-    values: Sequence[str] = expression.get("values") or []
-    match expression["operator"]:
-        case "In":
-            return value in values
-        case "NotIn":
-            return value not in values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt":
-            return _compares(value, values, 1)
-        case "Lt":
-            return _compares(value, values, -1)
-    return False
+    operator = _OPERATORS.get(expression["operator"])
+    # An operator from a later Kubernetes matches nothing: better to wait than to promise room.
+    return operator is not None and operator(labels.get(expression["key"]), expression.get("values") or [])
 
 
 def _compares(value: str | None, values: Sequence[str], sign: int) -> bool:
@@ -114,6 +101,16 @@ def _compares(value: str | None, values: Sequence[str], sign: int) -> bool:
         return sign * (int(value or "") - int(values[0])) > 0
     except (ValueError, IndexError):
         return False
+
+
+_OPERATORS: Mapping[str, Callable[[str | None, Sequence[str]], bool]] = {
+    "In": lambda value, values: value in values,
+    "NotIn": lambda value, values: value not in values,
+    "Exists": lambda value, _: value is not None,
+    "DoesNotExist": lambda value, _: value is None,
+    "Gt": lambda value, values: _compares(value, values, 1),
+    "Lt": lambda value, values: _compares(value, values, -1),
+}
 
 
 def _is_tolerated(taint: Taint, tolerations: Sequence[Mapping[str, Any]]) -> bool:
