@@ -62,11 +62,11 @@ NAME_RULES = [
     },
     {
         "rule": "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        "message": "metadata.name must begin with a letter and have only small letters, digits and '-': it names a Service",
+        "message": "metadata.name must begin with a letter and have only small letters, digits and '-', as a Service's",
     },
     {
         "rule": "!self.metadata.name.matches('-(blue|green|preview)$')",
-        "message": "metadata.name may not end in -blue, -green or -preview: those names belong to a service's own parts",
+        "message": "metadata.name may not end in -blue, -green or -preview: a service's own parts are named so",
     },
 ]
 

@@ -1,7 +1,7 @@
 """A pydantic JSON schema as a Kubernetes structural schema.
 
 Kubernetes wants every type written out in place, no `$ref`, no `anyOf` and no `null`; what has no structural form
-raises `UnknownKeyword`, so that a new kind of annotation on a type is noticed when the schema is generated.
+raises `UnknownKeywordError`, so that a new kind of annotation on a type is noticed when the schema is generated.
 Reference: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
 """
 
@@ -39,7 +39,7 @@ KEPT = (
 )
 
 
-class UnknownKeyword(ValueError):
+class UnknownKeywordError(ValueError):
     """A type uses something that this generator, or Kubernetes, has no form for."""
 
 
@@ -55,7 +55,7 @@ def _convert(schema: Mapping[str, Any], types: Mapping[str, Schema], path: str) 
     if plain.get("default", ...) is None:
         del plain["default"]
     if unknown := set(plain) - set(KEPT):
-        raise UnknownKeyword(f"{path}: {', '.join(sorted(unknown))}")
+        raise UnknownKeywordError(f"{path}: {', '.join(sorted(unknown))}")
     if plain.get("type") == "integer":
         plain.setdefault("format", "int32")
     for name, nested in _nested(plain, types, path).items():
@@ -67,7 +67,7 @@ def _nested(plain: Schema, types: Mapping[str, Schema], path: str) -> Schema:
     nested: Schema = {}
     if "properties" in plain:
         if "additionalProperties" in plain:
-            raise UnknownKeyword(f"{path}: additionalProperties beside properties")
+            raise UnknownKeywordError(f"{path}: additionalProperties beside properties")
         nested["properties"] = {
             name: _described(_convert(field, types, f"{path}.{name}"), f"{path}.{name}")
             for name, field in plain["properties"].items()
@@ -80,7 +80,7 @@ def _nested(plain: Schema, types: Mapping[str, Schema], path: str) -> Schema:
 
 def _described(schema: Schema, path: str) -> Schema:
     if not schema.get("description"):
-        raise UnknownKeyword(f"{path}: a field needs a description")
+        raise UnknownKeywordError(f"{path}: a field needs a description")
     return schema
 
 
@@ -103,6 +103,6 @@ def _union(branches: list[Schema], path: str) -> Schema:
     if len(branches) == 1:
         return branches[0]
     if [branch.get("type") for branch in branches] != ["integer", "string"]:
-        raise UnknownKeyword(f"{path}: anyOf")
+        raise UnknownKeywordError(f"{path}: anyOf")
     merged = {keyword: value for branch in branches for keyword, value in branch.items() if keyword != "type"}
     return merged | {"x-kubernetes-int-or-string": True}
