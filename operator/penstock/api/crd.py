@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from penstock.api.schema import rule, rules
 from penstock.api.status import InferenceServiceStatus
 from penstock.api.structural import Schema, structural
 from penstock.api.v1alpha1 import GROUP, KIND, PLURAL, VERSION, InferenceService, InferenceServiceSpec
@@ -54,21 +55,24 @@ SCALE = {
     "labelSelectorPath": ".status.selector",
 }
 
-# Names become Service names and the names of slots; the longest child name adds 12 characters and a pod's another 6.
-NAME_RULES = [
-    {
-        "rule": "self.metadata.name.size() <= 50",
-        "message": "metadata.name may have at most 50 characters: the names of Services and pods begin with it",
-    },
-    {
-        "rule": "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        "message": "metadata.name must begin with a letter and have only small letters, digits and '-', as a Service's",
-    },
-    {
-        "rule": "!self.metadata.name.matches('-(blue|green|preview)$')",
-        "message": "metadata.name may not end in -blue, -green or -preview: a service's own parts are named so",
-    },
-]
+# Names become Service names; the longest child's adds 12 characters, and those of its pods another 6.
+NAME_RULES = rules(
+    rule(
+        "self.metadata.name.size() <= 50",
+        "metadata.name may have at most 50 characters: the names of Services and pods begin with it",
+        path=".metadata.name",
+    ),
+    rule(
+        "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        "metadata.name must begin with a letter and have only small letters, digits and '-', as a Service's",
+        path=".metadata.name",
+    ),
+    rule(
+        "!self.metadata.name.matches('-(blue|green|preview)$')",
+        "metadata.name may not end in -blue, -green or -preview: a service's own parts are named so",
+        path=".metadata.name",
+    ),
+)
 
 
 def schema() -> Schema:
@@ -80,11 +84,12 @@ def schema() -> Schema:
         "properties": {
             "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}"},
             "kind": {"type": "string", "description": KIND},
-            "metadata": {"type": "object"},
+            # Kubernetes allows no more here than what narrows the name; the rules below need the field to blame.
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
             "spec": structural(InferenceServiceSpec),
             "status": structural(InferenceServiceStatus),
         },
-        "x-kubernetes-validations": NAME_RULES,
+        **NAME_RULES,
     }
 
 
@@ -97,10 +102,10 @@ def printer_columns() -> list[dict[str, Any]]:
         _column("Replicas", ".status.replicas", type="integer"),
         _column("Revision", ".status.rollout.currentRevision"),
         _column("Rollout", ".status.rollout.phase"),
+        _column("Age", ".metadata.creationTimestamp", type="date"),
         _column("Strategy", ".status.rollout.strategy", priority=1),
         _column("Reason", ".status.conditions[?(@.type=='Ready')].reason", priority=1),
         _column("Model", ".spec.predictor.model.storageUri", priority=1),
-        _column("Age", ".metadata.creationTimestamp", type="date"),
     ]
 
 

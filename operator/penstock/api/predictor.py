@@ -43,6 +43,13 @@ class Predictor(Model):
                 "maxReplicas must be at least minReplicas",
                 path=".maxReplicas",
             ),
+            rule(
+                "!has(self.labels) || !self.labels.exists(key, key.startsWith('serving.penstock.dev/') "
+                "|| key == 'app.kubernetes.io/managed-by')",
+                "labels may not set serving.penstock.dev/* or app.kubernetes.io/managed-by, which select the pods",
+                path=".labels",
+                reason="FieldValueForbidden",
+            ),
             *(
                 rule(
                     f"!(has(self.scaleMetric) && self.scaleMetric == '{metric}' && has(self.maxReplicas) "
@@ -144,7 +151,7 @@ class Predictor(Model):
     volume_mounts: list[VolumeMount] = Field(
         default_factory=list, description="Where the serving container mounts volumes, as in a container."
     )
-    labels: dict[str, str] = Field(default_factory=dict, description="Further labels of the pods.")
+    labels: dict[str, str] = Field(default_factory=dict, max_length=64, description="Further labels of the pods.")
     annotations: dict[str, str] = Field(default_factory=dict, description="Further annotations of the pods.")
     termination_grace_period_seconds: int | None = Field(
         default=None,

@@ -40,8 +40,7 @@ class RollingUpdate(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "!(has(self.maxSurge) && has(self.maxUnavailable)) || !(self.maxSurge in [0, '0%'] "
-                "&& self.maxUnavailable in [0, '0%'])",
+                "!(string(self.maxSurge) in ['0', '0%'] && string(self.maxUnavailable) in ['0', '0%'])",
                 "maxUnavailable may not be 0 when maxSurge is 0: no pod could ever be replaced",
                 path=".maxUnavailable",
             )

@@ -1,9 +1,9 @@
 """`status` of an InferenceService: what the operator observed, in KServe's words where KServe has one."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from penstock.api.meta import Condition
 from penstock.api.rollout import Strategy
@@ -18,13 +18,24 @@ LimitedBy = Literal["maxReplicas", "InsufficientGPU", "QuotaExceeded", "MetricMi
 Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 
 
-class Address(Model):
+def _drop_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+class Observation(Model):
+    """A part of the status. The API server must not fill in what nobody observed, so its schema has no defaults."""
+
+    model_config = ConfigDict(json_schema_extra=_drop_defaults)
+
+
+class Address(Observation):
     """Where clients inside the cluster reach the service."""
 
     url: str | None = Field(default=None, description="URL of the service inside the cluster.")
 
 
-class ModelStates(Model):
+class ModelStates(Observation):
     """The states of the model that serves and of the one wanted."""
 
     active_model_state: ModelState | None = Field(
@@ -35,7 +46,7 @@ class ModelStates(Model):
     )
 
 
-class FailureInfo(Model):
+class FailureInfo(Observation):
     """The last failure of a model's pods."""
 
     reason: str = Field(max_length=128, description="One word, such as ModelDownloadFailed or OOMKilled.")
@@ -45,14 +56,14 @@ class FailureInfo(Model):
     time: datetime | None = Field(default=None, description="When it failed.")
 
 
-class ModelCopies(Model):
+class ModelCopies(Observation):
     """How many pods hold the model."""
 
     total_copies: int = Field(default=0, description="Pods that hold the model, or failed to.")
     failed_copies: int = Field(default=0, description="Pods that failed to load it.")
 
 
-class ModelStatus(Model):
+class ModelStatus(Observation):
     """How the model itself is doing."""
 
     transition_status: TransitionStatus | None = Field(
@@ -69,7 +80,7 @@ class ModelStatus(Model):
     copies: ModelCopies | None = Field(default=None, description="How many pods hold the model.")
 
 
-class PredictorStatus(Model):
+class PredictorStatus(Observation):
     """The predictor's revisions."""
 
     latest_created_revision: str | None = Field(default=None, description="Revision created last.")
@@ -79,13 +90,13 @@ class PredictorStatus(Model):
     url: str | None = Field(default=None, description="URL of the predictor inside the cluster.")
 
 
-class Components(Model):
+class Components(Observation):
     """Status of each part of the service."""
 
     predictor: PredictorStatus = Field(default_factory=PredictorStatus, description="The predictor's revisions.")
 
 
-class RolloutStatus(Model):
+class RolloutStatus(Observation):
     """Which revisions there are, and how far the latest has come."""
 
     phase: RolloutPhase | None = Field(
@@ -110,10 +121,19 @@ class RolloutStatus(Model):
     deadline_at: datetime | None = Field(
         default=None, description="When the new revision counts as failed unless it makes progress before."
     )
+    paused_at: datetime | None = Field(
+        default=None, description="Since when the deadline's clock stands still: paused, suspended or at zero replicas."
+    )
+    available_replicas: int | None = Field(
+        default=None, description="Most pods of the new revision that were available at once; more is progress."
+    )
+    loaded_bytes: Int64 | None = Field(
+        default=None, description="Most bytes that its pods had downloaded and loaded; more is progress."
+    )
     message: str = Field(default="", max_length=4096, description="Where the rollout stands, for people.")
 
 
-class AutoscalingStatus(Model):
+class AutoscalingStatus(Observation):
     """What the autoscaler sees and wants."""
 
     metric: str = Field(description="Metric that decides: the spec's scaleMetric.")
@@ -128,7 +148,7 @@ class AutoscalingStatus(Model):
     last_scale_time: datetime | None = Field(default=None, description="When the autoscaler last changed the number.")
 
 
-class Download(Model):
+class Download(Observation):
     """Progress of the model download, summed over the pods that are downloading."""
 
     bytes: Int64 = Field(default=0, description="Bytes fetched.")
@@ -136,7 +156,7 @@ class Download(Model):
     bytes_per_second: Int64 | None = Field(default=None, description="Rate over the last seconds.")
 
 
-class Blocker(Model):
+class Blocker(Observation):
     """One cause that keeps pods from serving."""
 
     reason: str = Field(max_length=128, description="One word, such as InsufficientGPU or ImagePullFailed.")
@@ -147,7 +167,7 @@ class Blocker(Model):
     since: datetime | None = Field(default=None, description="When it was first seen.")
 
 
-class InferenceServiceStatus(Model):
+class InferenceServiceStatus(Observation):
     """What the operator observed."""
 
     observed_generation: Int64 | None = Field(

@@ -5,6 +5,7 @@ raises `UnknownKeywordError`, so that a new kind of annotation on a type is noti
 Reference: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -79,9 +80,13 @@ def _nested(plain: Schema, types: Mapping[str, Schema], path: str) -> Schema:
 
 
 def _described(schema: Schema, path: str) -> Schema:
+    """The field with its default in words too: `kubectl explain` shows only the description."""
     if not schema.get("description"):
         raise UnknownKeywordError(f"{path}: a field needs a description")
-    return schema
+    if "default" not in schema:
+        return schema
+    default = schema["default"] if isinstance(schema["default"], str) else json.dumps(schema["default"])
+    return schema | {"description": f"{schema['description']} Default: {default}."}
 
 
 def _plain(schema: Mapping[str, Any], types: Mapping[str, Schema], path: str) -> Schema:

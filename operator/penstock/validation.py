@@ -1,0 +1,135 @@
+"""What the CRD's own rules cannot say, because they cannot look into a custom container or compare quantities.
+
+Each check is named after the fault it finds and yields one `Problem` per place; the message says how to mend it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from penstock import quantity
+from penstock.api.predictor import Predictor
+from penstock.api.v1alpha1 import InferenceService
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of a spec: the JSON path of the field, and what to write instead."""
+
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """The compute resources of the serving container and where they stand in the spec."""
+
+    field: str
+    requests: Mapping[str, Any]
+    limits: Mapping[str, Any]
+
+    def amounts(self, side: str) -> dict[str, Decimal]:
+        """The well-formed amounts of `requests` or `limits`, in base units."""
+        entries = self.requests if side == "requests" else self.limits
+        return {name: quantity.parse(value) for name, value in entries.items() if _is_quantity(value)}
+
+
+def validate(isvc: InferenceService) -> list[Problem]:
+    """Every fault of the spec, in the order of the checks; an empty list for a spec that can be carried out."""
+    predictor = isvc.spec.predictor
+    resources = requirements(predictor)
+    return [
+        *malformed_quantities(resources),
+        *negative_quantities(resources),
+        *requests_above_limits(resources),
+        *extended_resources_that_differ(resources),
+        *fractions_of_a_device(resources),
+        *metric_without_request(predictor, resources),
+    ]
+
+
+def requirements(predictor: Predictor) -> Requirements:
+    """The resources of whichever container serves: the model server's, or the custom one's."""
+    if predictor.model is not None:
+        resources = predictor.model.resources
+        return Requirements("spec.predictor.model.resources", resources.requests, resources.limits)
+    container = predictor.containers[0] if predictor.containers else {}
+    custom = _mapping(container.get("resources"))
+    return Requirements(
+        "spec.predictor.containers[0].resources", _mapping(custom.get("requests")), _mapping(custom.get("limits"))
+    )
+
+
+def malformed_quantities(resources: Requirements) -> Iterator[Problem]:
+    for side, entries in (("requests", resources.requests), ("limits", resources.limits)):
+        for name, value in entries.items():
+            if not _is_quantity(value):
+                yield Problem(f"{resources.field}.{side}[{name}]", f"{value!r} is not a quantity; write 500m, 2 or 4Gi")
+
+
+def negative_quantities(resources: Requirements) -> Iterator[Problem]:
+    for side in ("requests", "limits"):
+        for name, amount in resources.amounts(side).items():
+            if amount < 0:
+                yield Problem(f"{resources.field}.{side}[{name}]", "must not be negative")
+
+
+def requests_above_limits(resources: Requirements) -> Iterator[Problem]:
+    limits = resources.amounts("limits")
+    for name, amount in resources.amounts("requests").items():
+        if not _is_extended(name) and name in limits and amount > limits[name]:
+            yield Problem(
+                f"{resources.field}.requests[{name}]",
+                f"{resources.requests[name]} is more than the limit of {resources.limits[name]}; raise the limit",
+            )
+
+
+def extended_resources_that_differ(resources: Requirements) -> Iterator[Problem]:
+    """Kubernetes cannot overcommit a device: a request must equal its limit, and cannot stand alone."""
+    limits = resources.amounts("limits")
+    for name, amount in resources.amounts("requests").items():
+        if _is_extended(name) and limits.get(name) != amount:
+            yield Problem(
+                f"{resources.field}.requests[{name}]",
+                f"must equal limits[{name}]; leave the request out and write {resources.requests[name]} as the limit",
+            )
+
+
+def fractions_of_a_device(resources: Requirements) -> Iterator[Problem]:
+    for name, amount in resources.amounts("limits").items():
+        if _is_extended(name) and amount % 1:
+            yield Problem(f"{resources.field}.limits[{name}]", "must be a whole number of devices")
+
+
+def metric_without_request(predictor: Predictor, resources: Requirements) -> Iterator[Problem]:
+    """The autoscaler measures cpu and memory in percent of the request, so there has to be one."""
+    metric = predictor.scale_metric
+    if not predictor.autoscales or metric not in ("cpu", "memory"):
+        return
+    if metric not in resources.requests and metric not in resources.limits:
+        yield Problem(
+            "spec.predictor.scaleMetric",
+            f"{metric} is measured against the request; set {resources.field}.requests.{metric}",
+        )
+
+
+def _is_extended(name: str) -> bool:
+    """Whether the resource belongs to a device plugin: it has a domain, and not Kubernetes' own."""
+    return "/" in name and not name.split("/", 1)[0].endswith("kubernetes.io")
+
+
+def _is_quantity(value: object) -> bool:
+    # bool is an int to Python; to the API server it is no quantity.
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return False
+    try:
+        quantity.parse(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """The value if it is an object; another shape is the API server's to refuse, in its own words."""
+    return value if isinstance(value, Mapping) else {}
