@@ -1,0 +1,121 @@
+"""The chart by itself: what Helm accepts, what it refuses, what it renders."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from penstock.settings import Settings
+
+from tests.chart import rendering
+from tests.harness import tools
+
+EVERYTHING = f"--values={rendering.EVERYTHING_SET / 'values.yaml'}"
+
+REFUSED = {
+    "a misspelt value": ("replica=3", "replica"),
+    "no replica at all": ("replicas=0", "replicas"),
+    "a number of replicas that is no number": ("replicas=two", "replicas"),
+    "a digest without its algorithm": ("image.digest=abc", "digest"),
+    "a tag with a space": ("image.tag=a b", "tag"),
+    "a pull policy that Kubernetes does not have": ("image.pullPolicy=Sometimes", "pullPolicy"),
+    "a namespace in capitals": ("watchNamespaces={Team}", "watchNamespaces"),
+    "an unknown setting": ("settings.worker=3", "worker"),
+    "a log level that the operator does not have": ("settings.logLevel=loud", "logLevel"),
+    "more workers than the operator takes": ("settings.workers=1000", "workers"),
+    "a scrape interval without its unit": ("monitoring.interval=30", "interval"),
+}
+
+
+def pods(*flags: str) -> list[dict[str, Any]]:
+    found = {"Pod": lambda o: o["spec"], "Deployment": lambda o: o["spec"]["template"]["spec"]}
+    return [found[o["kind"]](o) for o in rendering.objects(*flags) if o["kind"] in found]
+
+
+def one(kind: str, *flags: str) -> dict[str, Any]:
+    (found,) = [o for o in rendering.objects(*flags) if o["kind"] == kind]
+    return found
+
+
+def test_helm_lints_the_chart_without_a_warning() -> None:
+    done = rendering.helm("lint", "--strict", f"--kube-version={tools.KUBERNETES_VERSION}", rendering.CHART)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("value", "named"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_wrong_value_is_refused_by_name(value: str, named: str) -> None:
+    done = rendering.template("--set", value)
+
+    assert done.returncode != 0
+    assert named in done.stderr
+
+
+@pytest.mark.parametrize("path", rendering.generated(), ids=lambda path: path.name)
+def test_a_generated_file_is_what_the_chart_renders(path: Path) -> None:
+    assert path.read_text() == rendering.generated()[path], "run `make generate`"
+
+
+def test_the_values_of_the_golden_file_leave_nothing_at_its_default() -> None:
+    defaults = yaml.safe_load((rendering.CHART / "values.yaml").read_text())
+    everything = yaml.safe_load((rendering.EVERYTHING_SET / "values.yaml").read_text())
+
+    assert everything.keys() == defaults.keys()
+    assert [key for key in defaults if defaults[key] == everything[key]] == []
+
+
+def test_every_setting_of_the_chart_is_one_that_the_operator_reads() -> None:
+    (container,) = one("Deployment", EVERYTHING)["spec"]["template"]["spec"]["containers"]
+    environment = {variable["name"]: variable["value"] for variable in container["env"]}
+
+    settings = Settings.from_env(environment)
+
+    assert settings.model_dump(include={"namespaces", "workers", "api_qps", "api_burst", "resync_seconds"}) == {
+        "namespaces": ("team-a", "team-b"),
+        "workers": 4,
+        "api_qps": 12.5,
+        "api_burst": 25,
+        "resync_seconds": 60,
+    }
+    assert {name.removeprefix("PENSTOCK_").lower() for name in environment} <= Settings.model_fields.keys()
+
+
+@pytest.mark.parametrize("flags", [(), (EVERYTHING,)], ids=["by default", "with everything set"])
+def test_every_pod_passes_the_restricted_pod_security_standard(flags: tuple[str, ...]) -> None:
+    assert pods(*flags)
+    for pod in pods(*flags):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
+def test_the_definition_outlives_the_release() -> None:
+    assert one("CustomResourceDefinition")["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_the_operator_asks_for_no_wildcard_and_no_secrets() -> None:
+    rules = [rule for o in rendering.objects() if o["kind"] in ("ClusterRole", "Role") for rule in o["rules"]]
+
+    assert [rule for rule in rules if "*" in rule["apiGroups"] + rule["resources"] + rule["verbs"]] == []
+    assert [rule for rule in rules if "secrets" in rule["resources"]] == []
+
+
+def test_watching_some_namespaces_takes_no_write_from_the_rest() -> None:
+    (cluster_wide,) = [
+        o for o in rendering.objects(EVERYTHING) if o["metadata"]["name"] == "penstock" and o["kind"] == "ClusterRole"
+    ]
+    roles = [o for o in rendering.objects(EVERYTHING) if o["kind"] == "Role" and o["metadata"]["name"] == "penstock"]
+
+    assert {verb for rule in cluster_wide["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
+    assert [role["metadata"]["namespace"] for role in roles] == ["team-a", "team-b"]
+
+
+def test_one_replica_has_no_disruption_budget_that_would_block_a_drain() -> None:
+    kinds = [o["kind"] for o in rendering.objects("--set=replicas=1")]
+
+    assert "PodDisruptionBudget" not in kinds
