@@ -81,7 +81,7 @@ class LeaderElection:
         self._chance = chance
         self._held: Lease | None = None  # as our last write returned it; its resourceVersion guards the next
         self._renewed = _NEVER  # loop time at which the last successful write was *sent*
-        self._seen: tuple[Any, ...] = ()  # another's lease as last seen, and the loop time when it became so
+        self._seen: Lease = {}  # the spec of another's lease as last seen, and the loop time when it became so
         self._seen_at = 0.0
 
     @property
@@ -162,10 +162,9 @@ class LeaderElection:
         holder = spec.get("holderIdentity")
         if not holder or holder == self._identity:
             return True
-        seen = (holder, spec.get("renewTime"), spec.get("leaseTransitions"))
         now = asyncio.get_running_loop().time()
-        if seen != self._seen:
-            self._seen, self._seen_at = seen, now
+        if spec != self._seen:
+            self._seen, self._seen_at = spec, now
         duration: float = spec.get("leaseDurationSeconds", self._timing.duration)
         return now - self._seen_at > duration
 
