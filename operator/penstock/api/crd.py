@@ -126,21 +126,21 @@ def render() -> str:
     return HEADER + yaml.dump(definition(), Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True)
 
 
-def main(arguments: list[str]) -> int:
-    """Print the definition, or compare it with a file; the exit status is 1 when the file has drifted."""
+def print_or_check(text: str, arguments: list[str]) -> int:
+    """Print the text, or compare a file with it; the exit status is 1 when the file has drifted."""
     match arguments:
         case []:
-            sys.stdout.write(render())
+            sys.stdout.write(text)
             return 0
-        case ["--check", path] if Path(path).read_text(encoding="utf-8") == render():
+        case ["--check", path] if Path(path).read_text(encoding="utf-8") == text:
             return 0
         case ["--check", path]:
             sys.stderr.write(f"{path} is not what the API types say; run `make generate`\n")
             return 1
         case _:
-            sys.stderr.write("usage: python -m penstock.api.crd [--check FILE]\n")
+            sys.stderr.write("give nothing, or --check FILE\n")
             return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(print_or_check(render(), sys.argv[1:]))

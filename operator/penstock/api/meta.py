@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from penstock.api.schema import Model
+from penstock.api.schema import Message, Model
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
@@ -31,7 +31,7 @@ class Condition(Model):
     type: str = Field(max_length=64, description="What is observed, such as Ready.")
     status: ConditionStatus = Field(description="True, False, or Unknown while it cannot be told.")
     reason: str = Field(max_length=128, description="One word in CamelCase that says why, made for programs.")
-    message: str = Field(max_length=4096, description="The same for people, with the details.")
+    message: Message = Field(description="The same for people, with the details.")
     last_transition_time: datetime = Field(description="When `status` last changed.")
     observed_generation: int | None = Field(
         default=None, description="The metadata.generation that this condition was computed from."

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 Reason = Literal["FieldValueInvalid", "FieldValueRequired", "FieldValueForbidden"]
@@ -62,6 +62,14 @@ Quantity = (
     ]
 )
 Quantities = Annotated[dict[str, Quantity], Field(max_length=64)]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 4096 else text[:4095] + "…"
+
+
+# Text that others wrote, for people: cut to what the schema allows, since a status that is refused helps nobody.
+Message = Annotated[str, BeforeValidator(_cut), Field(max_length=4096)]
 
 # A count of pods, or a share of them.
 CountOrPercent = Annotated[int, Field(ge=0)] | Annotated[str, Field(max_length=4, pattern=r"^(100|[1-9]?[0-9])%$")]

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 
 from penstock.api.meta import Condition
 from penstock.api.rollout import Strategy
-from penstock.api.schema import Model
+from penstock.api.schema import Message, Model
 
 Phase = Literal["Pending", "Loading", "Ready", "Progressing", "Paused", "Degraded", "Suspended"]
 Slot = Literal["blue", "green"]
@@ -50,7 +50,7 @@ class FailureInfo(Observation):
     """The last failure of a model's pods."""
 
     reason: str = Field(max_length=128, description="One word, such as ModelDownloadFailed or OOMKilled.")
-    message: str = Field(default="", max_length=4096, description="The failure in the words of whoever reported it.")
+    message: Message = Field(default="", description="The failure in the words of whoever reported it.")
     model_revision_name: str | None = Field(default=None, description="Revision whose pod failed.")
     exit_code: int | None = Field(default=None, description="Exit code of the container, if it ended.")
     time: datetime | None = Field(default=None, description="When it failed.")
@@ -130,7 +130,7 @@ class RolloutStatus(Observation):
     loaded_bytes: Int64 | None = Field(
         default=None, description="Most bytes that its pods had downloaded and loaded; more is progress."
     )
-    message: str = Field(default="", max_length=4096, description="Where the rollout stands, for people.")
+    message: Message = Field(default="", description="Where the rollout stands, for people.")
 
 
 class AutoscalingStatus(Observation):
@@ -161,9 +161,7 @@ class Blocker(Observation):
 
     reason: str = Field(max_length=128, description="One word, such as InsufficientGPU or ImagePullFailed.")
     object: str = Field(max_length=512, description="What it is about, as kind/name.")
-    message: str = Field(
-        default="", max_length=4096, description="The cause in the kubelet's, scheduler's or server's own words."
-    )
+    message: Message = Field(default="", description="The cause in the kubelet's, scheduler's or server's own words.")
     since: datetime | None = Field(default=None, description="When it was first seen.")
 
 

@@ -27,7 +27,7 @@ class InferenceServiceSpec(Model):
                 "!(has(self.rollout) && has(self.rollout.strategy) && has(self.predictor.deploymentStrategy) && "
                 "has(self.predictor.deploymentStrategy.type)) || "
                 "self.rollout.strategy == self.predictor.deploymentStrategy.type",
-                "rollout.strategy contradicts predictor.deploymentStrategy.type; leave one of them out",
+                "rollout.strategy must agree with predictor.deploymentStrategy.type; leave one of them out",
                 path=".rollout.strategy",
             )
         )
