@@ -1,0 +1,124 @@
+"""Faults that the CRD's rules cannot see."""
+
+from typing import Any
+
+import pytest
+from penstock.api.v1alpha1 import InferenceService, parse
+from penstock.validation import Problem, validate
+
+CONTAINER = "spec.predictor.containers[0].resources"
+MODEL = "spec.predictor.model.resources"
+
+
+def custom(resources: Any, **predictor: Any) -> InferenceService:
+    return _service({"containers": [{"image": "vllm", "resources": resources}], **predictor})
+
+
+def a_model(resources: Any, **predictor: Any) -> InferenceService:
+    return _service({"model": {"storageUri": "s3://models/smollm2", "resources": resources}, **predictor})
+
+
+def _service(predictor: dict[str, Any]) -> InferenceService:
+    return parse({"metadata": {"name": "a"}, "spec": {"predictor": predictor}})
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        pytest.param(custom({}), id="no resources at all"),
+        pytest.param(_service({"containers": [{"image": "vllm"}]}), id="no word of resources"),
+        pytest.param(custom({"requests": {"cpu": "500m"}, "limits": {"cpu": 1}}), id="a request under its limit"),
+        pytest.param(custom({"limits": {"nvidia.com/gpu": 2}}), id="a device only in limits"),
+        pytest.param(a_model({"requests": {"amd.com/gpu": "1"}, "limits": {"amd.com/gpu": 1}}), id="an equal request"),
+        pytest.param(
+            custom({"limits": {"cpu": 1}}, maxReplicas=2, scaleMetric="cpu"), id="a limit stands for a request"
+        ),
+        pytest.param(custom({}, scaleMetric="cpu"), id="a metric that no autoscaler reads"),
+        pytest.param(custom({}, maxReplicas=2), id="a metric without a request"),
+        pytest.param(custom({"requests": {"cpu": 0.5}}), id="a number with a point"),
+        pytest.param(
+            custom({"requests": {"requests.kubernetes.io/x": "1"}, "limits": {"requests.kubernetes.io/x": "2"}}),
+            id="Kubernetes' own domain is no device",
+        ),
+    ],
+)
+def test_a_spec_that_can_be_carried_out_has_no_problem(service: InferenceService) -> None:
+    assert validate(service) == []
+
+
+@pytest.mark.parametrize(
+    ("service", "problem"),
+    [
+        pytest.param(
+            custom({"requests": {"cpu": "lots"}}),
+            Problem(f"{CONTAINER}.requests[cpu]", "'lots' is not a quantity; write 500m, 2 or 4Gi"),
+            id="a word is no quantity",
+        ),
+        pytest.param(
+            custom({"limits": {"memory": True}}),
+            Problem(f"{CONTAINER}.limits[memory]", "True is not a quantity; write 500m, 2 or 4Gi"),
+            id="a truth is no quantity",
+        ),
+        pytest.param(
+            custom({"limits": {"memory": ["1Gi"]}}),
+            Problem(f"{CONTAINER}.limits[memory]", "['1Gi'] is not a quantity; write 500m, 2 or 4Gi"),
+            id="a list is no quantity",
+        ),
+        pytest.param(
+            a_model({"limits": {"memory": "-1Gi"}}),
+            Problem(f"{MODEL}.limits[memory]", "must not be negative"),
+            id="less than nothing",
+        ),
+        pytest.param(
+            a_model({"requests": {"memory": "2Gi"}, "limits": {"memory": "1024Mi"}}),
+            Problem(f"{MODEL}.requests[memory]", "2Gi is more than the limit of 1024Mi; raise the limit"),
+            id="a request above its limit",
+        ),
+        pytest.param(
+            a_model({"requests": {"nvidia.com/gpu": 1}, "limits": {"nvidia.com/gpu": 2}}),
+            Problem(
+                f"{MODEL}.requests[nvidia.com/gpu]",
+                "must equal limits[nvidia.com/gpu]; leave the request out and write 1 as the limit",
+            ),
+            id="fewer GPUs requested than allowed",
+        ),
+        pytest.param(
+            custom({"requests": {"nvidia.com/mig-1g.5gb": 1}}),
+            Problem(
+                f"{CONTAINER}.requests[nvidia.com/mig-1g.5gb]",
+                "must equal limits[nvidia.com/mig-1g.5gb]; leave the request out and write 1 as the limit",
+            ),
+            id="a device requested without a limit",
+        ),
+        pytest.param(
+            custom({"limits": {"nvidia.com/gpu": "500m"}}),
+            Problem(f"{CONTAINER}.limits[nvidia.com/gpu]", "must be a whole number of devices"),
+            id="half a GPU",
+        ),
+        pytest.param(
+            custom({"requests": {"memory": "1Gi"}}, maxReplicas=3, scaleMetric="cpu"),
+            Problem("spec.predictor.scaleMetric", f"cpu is measured against the request; set {CONTAINER}.requests.cpu"),
+            id="cpu use without a cpu request",
+        ),
+        pytest.param(
+            custom("plenty", maxReplicas=3, scaleMetric="memory"),
+            Problem(
+                "spec.predictor.scaleMetric", f"memory is measured against the request; set {CONTAINER}.requests.memory"
+            ),
+            id="resources of the wrong shape hold no request",
+        ),
+    ],
+)
+def test_a_fault_is_found_and_says_how_to_mend_it(service: InferenceService, problem: Problem) -> None:
+    assert validate(service) == [problem]
+
+
+def test_every_fault_is_told_at_once() -> None:
+    faulty = custom(
+        {"requests": {"cpu": "x"}, "limits": {"nvidia.com/gpu": "1.5"}}, maxReplicas=2, scaleMetric="memory"
+    )
+    assert [problem.field for problem in validate(faulty)] == [
+        f"{CONTAINER}.requests[cpu]",
+        f"{CONTAINER}.limits[nvidia.com/gpu]",
+        "spec.predictor.scaleMetric",
+    ]
