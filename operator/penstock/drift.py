@@ -49,14 +49,14 @@ def _value(wanted: Any, live: Any, path: str, key: str) -> str | None:
         return _mapping(wanted, live, path)
     if isinstance(wanted, list) and isinstance(live, list):
         return _sequence(wanted, live, path, key)
-    if wanted == live or (key in _QUANTITY_FIELDS and quantity.equal(wanted, live)):
+    if wanted == live or (key in _QUANTITY_FIELDS and _same_amount(wanted, live)):
         return None
     return path
 
 
 def _quantities(wanted: Mapping[str, Any], live: Mapping[str, Any], path: str) -> str | None:
     for name, amount in wanted.items():
-        if name not in live or not quantity.equal(amount, live[name]):
+        if name not in live or not _same_amount(amount, live[name]):
             return f"{path}.{name}"
     return None
 
@@ -85,5 +85,12 @@ def _merged(wanted: Sequence[Any], live: Sequence[Any], path: str, keys: tuple[s
     return None
 
 
+def _same_amount(one: Any, other: Any) -> bool:
+    try:
+        return quantity.equal(one, other)
+    except ValueError:  # An environment variable's `value` need not be a quantity.
+        return False
+
+
 def _is_empty(value: Any) -> bool:
-    return value is None or value == {} or value == []
+    return value is None or value in ({}, [])

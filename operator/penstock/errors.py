@@ -1,13 +1,13 @@
 """What can go wrong when talking to the API server, by whose turn it is.
 
-    ApiError                  the API server answered with a failure
-      NotFound                404: the object is not there (any more)
-      Conflict                409: somebody was faster, or a precondition did not hold
-      Gone                    410: the watch is too old, list again
-      Rejected                the user's turn: the object itself is refused (400, 422, an untyped apply)
-        QuotaExceeded         403 by a ResourceQuota: the user's turn too, but waiting may help
-      Throttled               429: come back after `retry_after` seconds
-    Unreachable               no answer at all: our turn, retry
+ApiError                  the API server answered with a failure
+  NotFound                404: the object is not there (any more)
+  Conflict                409: somebody was faster, or a precondition did not hold
+  Gone                    410: the watch is too old, list again
+  Rejected                the user's turn: the object itself is refused (400, 422, an untyped apply)
+    QuotaExceeded         403 by a ResourceQuota: the user's turn too, but waiting may help
+  Throttled               429: come back after `retry_after` seconds
+Unreachable               no answer at all: our turn, retry
 """
 
 
@@ -21,19 +21,19 @@ class ApiError(Exception):
         self.message = message
 
 
-class NotFound(ApiError):  # noqa: N818 - the API's own word for it.
+class NotFound(ApiError):
     pass
 
 
-class Conflict(ApiError):  # noqa: N818
+class Conflict(ApiError):
     pass
 
 
-class Gone(ApiError):  # noqa: N818
+class Gone(ApiError):
     pass
 
 
-class Rejected(ApiError):  # noqa: N818
+class Rejected(ApiError):
     pass
 
 
@@ -41,13 +41,13 @@ class QuotaExceeded(Rejected):
     pass
 
 
-class Throttled(ApiError):  # noqa: N818
+class Throttled(ApiError):
     def __init__(self, status: int, reason: str, message: str, retry_after: float) -> None:
         super().__init__(status, reason, message)
         self.retry_after = retry_after
 
 
-class Unreachable(Exception):  # noqa: N818
+class Unreachable(Exception):
     """The API server could not be reached, or broke off in the middle of an answer."""
 
 

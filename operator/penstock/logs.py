@@ -14,7 +14,7 @@ Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "json", "console"]
 
 # kopf logs every event and every handler's success; our own lines say what changed.
-_TALKATIVE = ("kopf", "aiohttp.access", "asyncio", "kubernetes")
+QUIET = ("kopf", "aiohttp.access", "asyncio", "kubernetes")
 
 
 def configure(level: Level = "info", log_format: Format = "auto", stream: TextIO | None = None) -> None:
@@ -31,7 +31,7 @@ def configure(level: Level = "info", log_format: Format = "auto", stream: TextIO
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for name in _TALKATIVE:
+    for name in QUIET:
         logging.getLogger(name).setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
     structlog.configure(
         processors=[

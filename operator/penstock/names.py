@@ -6,7 +6,12 @@ One vocabulary: a reason is spelt the same in a decision, a condition, an Event 
 from enum import StrEnum
 from typing import Final
 
-from penstock.api.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL
+from penstock.api import v1alpha1
+
+GROUP: Final = v1alpha1.GROUP
+API_VERSION: Final = v1alpha1.API_VERSION
+KIND: Final = v1alpha1.KIND
+PLURAL: Final = v1alpha1.PLURAL
 
 
 PRODUCT: Final = "penstock"
@@ -106,7 +111,7 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CONTAINER_CONFIG_ERROR = "ContainerConfigError"
-    VOLUME_MOUNT_FAILED = "VolumeMountFailed"
+    POD_CREATION_FAILED = "PodCreationFailed"
     MODEL_DOWNLOAD_FAILED = "ModelDownloadFailed"
     MODEL_DOWNLOAD_STALLED = "ModelDownloadStalled"
     MODEL_LOAD_FAILED = "ModelLoadFailed"

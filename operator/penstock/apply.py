@@ -1,0 +1,123 @@
+"""Bringing the children to what is wanted: the one place that writes them.
+
+A write happens only on a real difference. A child that the store does not know is fetched first, because an apply
+would otherwise take over an object of somebody else's that has the name.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from penstock import drift, errors
+from penstock.api.v1alpha1 import InferenceService
+from penstock.cluster import Cluster
+from penstock.conditions import Problem
+from penstock.kinds import BY_NAME, Manifest, kind_of
+from penstock.names import KIND, Reason
+from penstock.store import Child, ObjectId, Store, controller_uid
+
+log = structlog.get_logger(__name__)
+
+
+class Vanished(Exception):
+    """A child changed or went while we wrote: look again at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of writing a service's children."""
+
+    writes: int = 0
+    problem: Problem | None = None
+
+
+async def apply(cluster: Cluster, store: Store, service: InferenceService, wanted: list[Manifest]) -> Outcome:
+    """Write what differs and delete what is no longer wanted. Raises Vanished, errors.ApiError, errors.Unreachable."""
+    live = store.children(service.metadata.uid)
+    results = await asyncio.gather(
+        *(_ensure(cluster, store, service, manifest, live) for manifest in wanted), return_exceptions=True
+    )
+    unexpected = [r for r in results if isinstance(r, BaseException) and not isinstance(r, _Refused)]
+    if unexpected:
+        raise unexpected[0]
+    refused = [r for r in results if isinstance(r, _Refused)]
+    writes = sum(r for r in results if isinstance(r, int))
+    if refused:
+        return Outcome(writes, refused[0].problem)
+    return Outcome(writes + await _prune(cluster, store, service, wanted, live))
+
+
+class _Refused(Exception):
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+async def _ensure(
+    cluster: Cluster,
+    store: Store,
+    service: InferenceService,
+    manifest: Manifest,
+    live: dict[tuple[str, str], Child],
+) -> int:
+    """Apply one child if it needs it; the number of writes."""
+    kind, metadata = kind_of(manifest), manifest["metadata"]
+    child = live.get((kind.name, metadata["name"]))
+    if child is None:
+        await _make_way(cluster, service, manifest)
+        why = "missing"
+    else:
+        found = drift.differs(manifest, child.manifest())
+        if found is None:
+            return 0
+        why = f"{found} differs"
+        # With its UID an apply never creates: an object deleted meanwhile is a Conflict, not a surprise.
+        manifest = {**manifest, "metadata": {**metadata, "uid": child.uid}}
+    try:
+        applied = await cluster.apply(manifest)
+    except errors.Rejected as error:
+        reason = Reason.QUOTA_EXCEEDED if isinstance(error, errors.QuotaExceeded) else Reason.INVALID_SPEC
+        raise _Refused(Problem(reason, f"{kind} {metadata['name']}: {error.message}")) from error
+    except errors.Conflict as error:
+        store.drop(ObjectId(kind.name, metadata["namespace"], metadata["name"]))
+        raise Vanished(error.message) from error
+    store.put(kind, applied)
+    log.info("applied", kind=kind.name, name=metadata["name"], namespace=metadata["namespace"], reason=why)
+    return 1
+
+
+async def _make_way(cluster: Cluster, service: InferenceService, manifest: Manifest) -> None:
+    """Make sure that the name of a child to be created is free, or already ours."""
+    kind, metadata = kind_of(manifest), manifest["metadata"]
+    found = await cluster.get(kind, metadata["namespace"], metadata["name"])
+    if found is None or controller_uid(found["metadata"]) == service.metadata.uid:
+        return
+    if _is_of_an_earlier_life(found, service):
+        await cluster.delete(kind, metadata["namespace"], metadata["name"], uid=found["metadata"]["uid"])
+        raise Vanished(f"{kind} {metadata['name']} belonged to a deleted service of this name")
+    message = f"{kind} {metadata['name']} exists and is not ours; rename the service, or delete that object"
+    raise _Refused(Problem(Reason.NAME_CONFLICT, message))
+
+
+def _is_of_an_earlier_life(found: Manifest, service: InferenceService) -> bool:
+    owners = found["metadata"].get("ownerReferences") or []
+    return any(
+        owner.get("controller") and owner["kind"] == KIND and owner["name"] == service.metadata.name for owner in owners
+    )
+
+
+async def _prune(
+    cluster: Cluster,
+    store: Store,
+    service: InferenceService,
+    wanted: list[Manifest],
+    live: dict[tuple[str, str], Child],
+) -> int:
+    keep = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in wanted}
+    gone = [child for identity, child in live.items() if identity not in keep]
+    for child in gone:
+        await cluster.delete(BY_NAME[child.kind], service.metadata.namespace, child.name, uid=child.uid)
+        store.drop(ObjectId(child.kind, service.metadata.namespace, child.name))
+        log.info("deleted", kind=child.kind, name=child.name, namespace=service.metadata.namespace, reason="unwanted")
+    return len(gone)

@@ -1,0 +1,153 @@
+"""The six conditions of a service, each from the same facts. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from penstock.api import meta
+from penstock.api.meta import ConditionStatus
+from penstock.failures import Cause, most_telling
+from penstock.names import Condition, Reason
+from penstock.observe import Seen
+from penstock.rollout.decide import Decision
+from penstock.scaling import Scale
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why the children could not be written: the user's turn, or a name that is taken."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a status is computed from."""
+
+    seen: Seen
+    decision: Decision
+    scale: Scale
+    causes: list[Cause]
+    problem: Problem | None = None
+    paused: str | None = None  # the user's reason, when the user said hands off
+
+    @cached_property
+    def serving(self) -> frozenset[str]:
+        """Pods that answer now: ready by the kubelet *and* behind the active Service."""
+        ready = {pod.name for pod in self.seen.pods if pod.is_ready and not pod.is_leaving}
+        return self.seen.endpoints & ready
+
+    @property
+    def is_serving(self) -> bool:
+        return bool(self.serving)
+
+    @property
+    def is_scaling_up(self) -> bool:
+        """Pods are wanted that nobody has had the time to create yet."""
+        deployment = self.seen.deployment
+        return deployment is None or not deployment.is_observed or deployment.replicas < deployment.wanted
+
+    @property
+    def stalled(self) -> tuple[Reason, str] | None:
+        """Why it cannot go on by itself, if so."""
+        if self.problem is not None:
+            return self.problem.reason, self.problem.message
+        if self.decision.phase == "RolledBack" or self.decision.is_overdue:
+            return Reason.PROGRESS_DEADLINE_EXCEEDED, self.decision.message
+        return None
+
+
+Verdict = tuple[ConditionStatus, Reason, str]
+
+
+def conditions(facts: Facts, now: datetime) -> list[meta.Condition]:
+    """All six, in a fixed order; one whose status did not change keeps its time."""
+    ready = _ready(facts)
+    verdicts: dict[Condition, Verdict] = {
+        Condition.READY: ready,
+        Condition.PREDICTOR_READY: ready,
+        Condition.PROGRESSING: _progressing(facts),
+        Condition.AUTOSCALING_ACTIVE: _autoscaling_active(facts),
+        Condition.RECONCILING: _reconciling(facts),
+        Condition.STALLED: _stalled(facts),
+    }
+    service = facts.seen.service
+    new = [
+        meta.Condition(
+            type=kind,
+            status=status,
+            reason=reason,
+            message=message,
+            last_transition_time=now,
+            observed_generation=service.metadata.generation,
+        )
+        for kind, (status, reason, message) in verdicts.items()
+    ]
+    return meta.keep_times(service.status.conditions, new)
+
+
+def by_type(found: Iterable[meta.Condition]) -> dict[str, meta.Condition]:
+    return {condition.type: condition for condition in found}
+
+
+def _ready(facts: Facts) -> Verdict:
+    if facts.is_serving:
+        return "True", Reason.READY, "the model answers"
+    if facts.scale.off is not None:
+        return "False", facts.scale.off, _OFF[facts.scale.off]
+    if facts.problem is not None:
+        return "False", facts.problem.reason, facts.problem.message
+    cause = most_telling(facts.causes, facts.decision.target)
+    if cause is not None:
+        return "False", cause.reason, f"{cause.object}: {cause.message}"
+    return "False", Reason.WAITING_FOR_PODS, "no pod is ready yet"
+
+
+_OFF = {
+    Reason.SUSPENDED: "spec.suspend is true; set it to false to go on",
+    Reason.SCALED_TO_ZERO_BY_USER: "spec.replicas is 0; scale to 1 or more to go on",
+}
+
+
+def _progressing(facts: Facts) -> Verdict:
+    decision = facts.decision
+    if decision.phase in ("Stable", "RolledBack") or decision.is_overdue:
+        reason = Reason.STABLE if decision.phase == "Stable" else Reason.PROGRESS_DEADLINE_EXCEEDED
+        return "False", reason, decision.message
+    if facts.paused is not None or facts.scale.off is not None:
+        return "False", facts.scale.off or Reason.PAUSED_BY_USER, "the rollout stands still, and so does its deadline"
+    return "True", Reason.ROLLOUT_IN_PROGRESS, decision.message
+
+
+def _autoscaling_active(facts: Facts) -> Verdict:
+    service = facts.seen.service
+    if facts.scale.off is not None:
+        return "False", facts.scale.off, _OFF[facts.scale.off]
+    if not service.spec.predictor.autoscales:
+        return "False", Reason.FIXED_SIZE, "maxReplicas is not above minReplicas"
+    scaler = facts.seen.autoscaler
+    status, _, message = scaler.conditions.get("ScalingActive", ("", "", "")) if scaler else ("", "", "")
+    if status == "True":
+        return "True", Reason.READY, f"scaling on {service.spec.predictor.scale_metric}"
+    if status == "False":
+        return "False", Reason.METRIC_MISSING, message
+    return "Unknown", Reason.WAITING_FOR_AUTOSCALER, "the HorizontalPodAutoscaler has not been acted on yet"
+
+
+def _reconciling(facts: Facts) -> Verdict:
+    if facts.paused is not None:
+        why = f": {facts.paused}" if facts.paused else ""
+        return "False", Reason.PAUSED_BY_USER, f"the annotation penstock.dev/paused keeps Penstock's hands off{why}"
+    if facts.stalled is not None:
+        return "False", facts.stalled[0], facts.stalled[1]
+    if _progressing(facts)[0] == "True":
+        return "True", Reason.ROLLOUT_IN_PROGRESS, facts.decision.message
+    return "False", Reason.RECONCILED, "everything is as the spec asks"
+
+
+def _stalled(facts: Facts) -> Verdict:
+    if facts.stalled is None:
+        return "False", Reason.RECONCILED, "nothing stands in the way"
+    return "True", *facts.stalled

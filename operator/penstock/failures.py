@@ -1,0 +1,124 @@
+"""Why a pod does not serve, in the kubelet's, the scheduler's or the server's own words. Pure."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from penstock.names import Reason, is_gpu
+from penstock.observe import Ended, Seen, SeenPod
+
+# A server without a startup probe may take this long to become ready before its probe counts as failing.
+_PATIENCE: Final = timedelta(seconds=60)
+_LONGEST_MESSAGE: Final = 1024
+
+_WAITING: Final = {
+    "ErrImagePull": Reason.IMAGE_PULL_FAILED,
+    "ImagePullBackOff": Reason.IMAGE_PULL_FAILED,
+    "InvalidImageName": Reason.IMAGE_PULL_FAILED,
+    "ErrImageNeverPull": Reason.IMAGE_PULL_FAILED,
+    "ImageInspectError": Reason.IMAGE_PULL_FAILED,
+    "RegistryUnavailable": Reason.IMAGE_PULL_FAILED,
+    "CreateContainerConfigError": Reason.CONTAINER_CONFIG_ERROR,
+    "CreateContainerError": Reason.CONTAINER_CONFIG_ERROR,
+    "RunContainerError": Reason.CONTAINER_CONFIG_ERROR,
+}
+# What our server writes into its termination message.
+_REPORTED: Final = {
+    reason.value: reason
+    for reason in (Reason.MODEL_DOWNLOAD_FAILED, Reason.MODEL_DOWNLOAD_STALLED, Reason.MODEL_LOAD_FAILED)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One reason why pods do not serve; `object` is kind/name."""
+
+    reason: Reason
+    object: str
+    message: str
+    revision: str = ""
+    exit_code: int | None = None
+    at: datetime | None = None
+
+
+def causes(seen: Seen, now: datetime) -> list[Cause]:
+    """What keeps the service's pods from serving: one cause per reason and revision, the newest revision first."""
+    found: dict[tuple[str, str], Cause] = {}
+    for cause in (*_of_deployment(seen), *_of_pods(seen, now)):
+        found.setdefault((cause.reason, cause.revision), cause)
+    return list(found.values())
+
+
+def patience_ends(seen: Seen, now: datetime) -> datetime | None:
+    """When the next pod that is merely slow will count as failing its probe, for the next look."""
+    times = [p.running_since + _PATIENCE for p in seen.pods if p.running_since and p.is_started and not p.is_ready]
+    return min((time for time in times if time > now), default=None)
+
+
+def _of_deployment(seen: Seen) -> Iterable[Cause]:
+    failure = seen.deployment.creation_failure if seen.deployment else None
+    if failure is None or seen.deployment is None:
+        return
+    reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in failure else Reason.POD_CREATION_FAILED
+    yield Cause(reason, f"Deployment/{seen.service.metadata.name}", _short(failure), seen.deployment.revision)
+
+
+def _of_pods(seen: Seen, now: datetime) -> Iterable[Cause]:
+    for pod in sorted(seen.pods, key=lambda pod: pod.name):
+        if pod.is_ready or pod.is_leaving:
+            continue
+        cause = _of_pod(pod, seen, now)
+        if cause is not None:
+            yield cause
+
+
+def _of_pod(pod: SeenPod, seen: Seen, now: datetime) -> Cause | None:
+    where = f"Pod/{pod.name}"
+    if pod.unschedulable is not None:
+        reason, message = _placement(pod.unschedulable, seen)
+        return Cause(reason, where, _short(message), pod.revision)
+    if pod.waiting and pod.waiting[0] in _WAITING:
+        return Cause(_WAITING[pod.waiting[0]], where, _short(pod.waiting[1] or pod.waiting[0]), pod.revision)
+    if pod.ended is not None:
+        return _crash(pod.ended, where, pod.revision)
+    if pod.is_started and pod.running_since and now - pod.running_since >= _PATIENCE:
+        message = f"running since {pod.running_since:%H:%M:%S} UTC, but its readiness probe does not pass"
+        return Cause(Reason.PROBE_FAILING, where, message, pod.revision)
+    return None
+
+
+def _placement(scheduler: str, seen: Seen) -> tuple[Reason, str]:
+    """Ours is the arithmetic; the scheduler's words follow, for it knows more than GPUs."""
+    short_of = seen.fit.short_of if seen.fit else None
+    if seen.fit is None or short_of is None or not is_gpu(short_of):
+        return Reason.UNSCHEDULABLE, scheduler
+    return Reason.INSUFFICIENT_GPU, f"{seen.fit.message} ({scheduler})"
+
+
+def _crash(ended: Ended, where: str, revision: str) -> Cause:
+    reason, message = _told(ended)
+    return Cause(reason, where, _short(message), revision, ended.exit_code, ended.at)
+
+
+def _told(ended: Ended) -> tuple[Reason, str]:
+    if ended.reason == "OOMKilled":
+        return Reason.OOM_KILLED, "the container used more memory than its limit (resources.limits.memory)"
+    try:
+        report = json.loads(ended.message)
+        return _REPORTED[report["reason"]], str(report["message"])
+    except (ValueError, KeyError, TypeError):
+        said = ended.message.strip()
+        end = f"exit code {ended.exit_code}"
+        return Reason.CRASH_LOOPING, f"{end}: {said}" if said else end
+
+
+def _short(message: str) -> str:
+    """The end of a long text says more than its beginning: it is where the traceback's error stands."""
+    return message if len(message) <= _LONGEST_MESSAGE else f"…{message[-_LONGEST_MESSAGE:]}"
+
+
+def most_telling(found: Sequence[Cause], revision: str) -> Cause | None:
+    """The first cause of that revision, else the first at all."""
+    return next((cause for cause in found if cause.revision == revision), found[0] if found else None)

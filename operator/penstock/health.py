@@ -1,0 +1,60 @@
+"""The operator's own HTTP port: `/healthz`, `/readyz` and `/metrics`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+
+from penstock.metrics import Metrics
+
+_TICK_SECONDS: Final = 1.0
+_LONGEST_LAG_SECONDS: Final = 10.0
+
+
+class Heartbeat:
+    """Notices when the event loop has been blocked."""
+
+    def __init__(self) -> None:
+        self._beaten = asyncio.get_running_loop().time()
+        self._worst = 0.0
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            self._worst = max(loop.time() - self._beaten - _TICK_SECONDS, 0.0)
+            self._beaten = loop.time()
+
+    @property
+    def is_regular(self) -> bool:
+        late = asyncio.get_running_loop().time() - self._beaten - _TICK_SECONDS
+        return max(late, self._worst) < _LONGEST_LAG_SECONDS
+
+
+@asynccontextmanager
+async def serve(
+    port: int, metrics: Metrics, *, is_alive: Callable[[], bool], is_ready: Callable[[], bool]
+) -> AsyncIterator[None]:
+    """Serve until the block is left."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n") if is_alive() else web.Response(status=503, text="not alive\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n") if is_ready() else web.Response(status=503, text="not synced yet\n")
+
+    async def exposition(_: web.Request) -> web.Response:
+        body, content_type = metrics.render()
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", exposition)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, port=port).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,232 @@
+"""Cluster objects as small frozen values. Parsing only: nothing here decides.
+
+`project_*` cut an object of a watch down to what the store keeps; the `Seen*` values are what a pass reasons about.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from penstock import names
+from penstock.api.v1alpha1 import InferenceService
+from penstock.kinds import Kind, Manifest
+from penstock.rollout.capacity import Fit
+
+# Status fields that a pass reads, by kind; everything else, above all times that tick, would only wake it for nothing.
+_STATUS_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "Deployment": (
+        "observedGeneration",
+        "replicas",
+        "updatedReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "conditions",
+    ),
+    "HorizontalPodAutoscaler": ("currentReplicas", "desiredReplicas", "currentMetrics", "lastScaleTime", "conditions"),
+}
+_CONDITION_FIELDS = ("type", "status", "reason", "message")
+_METADATA_FIELDS = ("name", "namespace", "uid", "generation", "labels", "annotations", "ownerReferences")
+
+
+@dataclass(frozen=True, slots=True)
+class SeenDeployment:
+    """The Deployment of one slot."""
+
+    revision: str
+    wanted: int
+    replicas: int = 0
+    updated: int = 0
+    ready: int = 0
+    available: int = 0
+    is_observed: bool = False  # the Deployment controller has acted on the spec that is there now
+    creation_failure: str | None = None  # why its ReplicaSet cannot create pods, in the API server's words
+
+    @property
+    def is_complete(self) -> bool:
+        """Every wanted pod is of this revision and available, and no other is left."""
+        settled = self.updated == self.available == self.replicas == self.wanted
+        return self.is_observed and settled
+
+    @property
+    def available_of_revision(self) -> int:
+        """Available pods that can only be of the new revision: the old ones are all that is not updated."""
+        return max(0, min(self.updated, self.available - (self.replicas - self.updated)))
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a container ended."""
+
+    reason: str
+    exit_code: int
+    message: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPod:
+    """One pod of the service. `waiting` and `ended` are those of the first container that has trouble."""
+
+    name: str
+    slot: str
+    revision: str
+    is_ready: bool = False
+    is_leaving: bool = False
+    is_started: bool = False  # the startup probe has passed
+    running_since: datetime | None = None
+    ip: str | None = None
+    restarts: int = 0
+    unschedulable: str | None = None  # the scheduler's message
+    waiting: tuple[str, str] | None = None  # the kubelet's reason and message
+    ended: Ended | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAutoscaler:
+    """The HPA. A condition is (status, reason, message)."""
+
+    desired: int | None
+    current: str | None
+    last_scale_time: datetime | None
+    conditions: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far loading pods have come, as their /startupz tells it."""
+
+    bytes: int = 0
+    total_bytes: int | None = None
+    bytes_per_second: int | None = None
+    loaded_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that one pass over a service knows of the cluster."""
+
+    service: InferenceService
+    deployment: SeenDeployment | None = None  # of the active slot
+    pods: tuple[SeenPod, ...] = ()
+    endpoints: frozenset[str] = frozenset()  # names of the pods behind the active Service that are ready
+    autoscaler: SeenAutoscaler | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)  # of the active Service
+    progress: Progress = Progress()
+    fit: Fit | None = None  # room for one more pod; asked for only when one waits for a node
+
+
+def project_child(kind: Kind, obj: Manifest) -> Manifest:
+    """A child as the store keeps it: what we may have set, and the part of its status that we read."""
+    metadata = {key: obj["metadata"][key] for key in _METADATA_FIELDS if key in obj["metadata"]}
+    rest: Manifest = {key: obj[key] for key in ("spec", "data", "revision") if key in obj}
+    status = _project_status(kind, obj.get("status") or {})
+    return {"metadata": metadata, **rest, **({"status": status} if status else {})}
+
+
+def _project_status(kind: Kind, status: Mapping[str, Any]) -> Manifest:
+    kept = {key: status[key] for key in _STATUS_FIELDS.get(kind.name, ()) if key in status}
+    if "conditions" in kept:
+        kept["conditions"] = [{key: c.get(key, "") for key in _CONDITION_FIELDS} for c in kept["conditions"]]
+    return kept
+
+
+def deployment(child: Manifest) -> SeenDeployment:
+    """Parse a projected Deployment."""
+    spec, status = child["spec"], child.get("status", {})
+    conditions = {condition["type"]: condition for condition in status.get("conditions", [])}
+    failure = conditions.get("ReplicaFailure", {})
+    return SeenDeployment(
+        revision=spec["template"]["metadata"].get("labels", {}).get(names.LABEL_REVISION, ""),
+        wanted=spec.get("replicas", 1),
+        replicas=status.get("replicas", 0),
+        updated=status.get("updatedReplicas", 0),
+        ready=status.get("readyReplicas", 0),
+        available=status.get("availableReplicas", 0),
+        is_observed=status.get("observedGeneration", 0) >= child["metadata"].get("generation", 1),
+        creation_failure=failure.get("message") if failure.get("status") == "True" else None,
+    )
+
+
+def autoscaler(child: Manifest) -> SeenAutoscaler:
+    """Parse a projected HPA."""
+    status = child.get("status", {})
+    conditions = {c["type"]: (c["status"], c["reason"], c["message"]) for c in status.get("conditions", [])}
+    return SeenAutoscaler(
+        desired=status.get("desiredReplicas") if conditions else None,
+        current=_current_metric(status.get("currentMetrics") or []),
+        last_scale_time=_time(status.get("lastScaleTime")),
+        conditions=conditions,
+    )
+
+
+def _current_metric(metrics: Iterable[Mapping[str, Any]]) -> str | None:
+    for metric in metrics:
+        current = (metric.get("pods") or metric.get("resource") or {}).get("current") or {}
+        for key in ("averageUtilization", "averageValue"):
+            if current.get(key) is not None:
+                return str(current[key])
+    return None
+
+
+def pod(obj: Manifest) -> SeenPod:
+    """Parse a v1 Pod of ours."""
+    metadata, status = obj["metadata"], obj.get("status", {})
+    labels = metadata.get("labels", {})
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or []}
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    serving: Mapping[str, Any] = next((c for c in containers if c["name"] == obj["spec"]["containers"][0]["name"]), {})
+    return SeenPod(
+        name=metadata["name"],
+        slot=labels.get(names.LABEL_SLOT, ""),
+        revision=labels.get(names.LABEL_REVISION, ""),
+        is_ready=conditions.get("Ready", {}).get("status") == "True",
+        is_leaving="deletionTimestamp" in metadata or status.get("phase") in ("Succeeded", "Failed"),
+        is_started=bool(serving.get("started")),
+        running_since=_time(serving.get("state", {}).get("running", {}).get("startedAt")),
+        ip=status.get("podIP"),
+        restarts=sum(container.get("restartCount", 0) for container in containers),
+        unschedulable=_unschedulable(conditions.get("PodScheduled", {})),
+        waiting=_waiting(containers),
+        ended=_ended(containers),
+    )
+
+
+def _unschedulable(condition: Mapping[str, str]) -> str | None:
+    if condition.get("status") != "False" or condition.get("reason") != "Unschedulable":
+        return None
+    return condition.get("message", "")
+
+
+def _waiting(containers: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:
+    for container in containers:
+        waiting = container.get("state", {}).get("waiting")
+        if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            return waiting["reason"], waiting.get("message", "")
+    return None
+
+
+def _ended(containers: Iterable[Mapping[str, Any]]) -> Ended | None:
+    """The last bad end of a container that is not ready now: of its present state, else of the one before."""
+    for container in containers:
+        if container.get("ready"):
+            continue
+        for state in (container.get("state", {}), container.get("lastState", {})):
+            ended = state.get("terminated")
+            if ended and (ended.get("exitCode") or ended.get("reason") == "OOMKilled"):
+                message, at = ended.get("message", ""), _time(ended.get("finishedAt"))
+                return Ended(ended.get("reason", ""), ended.get("exitCode", 0), message, at)
+    return None
+
+
+def ready_endpoints(obj: Manifest) -> frozenset[str]:
+    """The names of the pods that an EndpointSlice lists as ready."""
+    return frozenset(
+        endpoint["targetRef"]["name"]
+        for endpoint in obj.get("endpoints") or []
+        if (endpoint.get("conditions") or {}).get("ready") and (endpoint.get("targetRef") or {}).get("name")
+    )
+
+
+def _time(value: str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if value else None

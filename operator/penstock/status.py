@@ -1,0 +1,233 @@
+"""The whole status of a service, computed anew in every pass. Pure.
+
+Ready is honest: it rests on a pod that is ready *and* behind the active Service now, and the server's readiness
+includes a real inference. Nothing here remembers: what did not change keeps its time from the status before.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from penstock import conditions, names
+from penstock.api.status import (
+    Address,
+    Blocker,
+    Components,
+    Download,
+    FailureInfo,
+    InferenceServiceStatus,
+    ModelCopies,
+    ModelState,
+    ModelStates,
+    ModelStatus,
+    Phase,
+    PredictorStatus,
+    RolloutStatus,
+    TransitionStatus,
+)
+from penstock.autoscaling import autoscaling
+from penstock.conditions import Facts
+from penstock.failures import Cause
+from penstock.observe import Seen
+from penstock.rollout.decide import Decision
+
+_MOST_BLOCKERS = 32
+
+
+def status(facts: Facts, now: datetime) -> InferenceServiceStatus:
+    """The status to report for these facts."""
+    seen, old = facts.seen, facts.seen.service.status
+    metadata = seen.service.metadata
+    url = names.url(metadata.name, metadata.namespace)
+    deployment = seen.deployment
+    return InferenceServiceStatus(
+        observed_generation=metadata.generation,
+        conditions=conditions.conditions(facts, now),
+        phase=_phase(facts),
+        url=url,
+        address=Address(url=url),
+        replicas=deployment.replicas if deployment else 0,
+        ready_replicas=deployment.ready if deployment else 0,
+        selector=_selector(metadata.name, facts.decision),
+        model_status=_model_status(facts, now),
+        components=Components(predictor=_predictor(facts, url)),
+        rollout=_rollout(facts.decision),
+        autoscaling=autoscaling(facts),
+        download=_download(seen),
+        blocked_by=_blockers(facts.causes, old.blocked_by, now),
+    )
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch (RFC 7386) that turns `old` into `new`; empty when they are the same."""
+    patch: dict[str, Any] = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            inner = merge_patch(before, value)
+            if inner:
+                patch[key] = inner
+        elif key not in old or before != value:
+            patch[key] = value
+    return patch
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """Something worth an Event: it happened between two statuses."""
+
+    reason: str
+    message: str
+    is_warning: bool = False
+
+
+def transitions(old: InferenceServiceStatus, new: InferenceServiceStatus) -> list[Transition]:
+    """What to tell as Events. A first deployment that simply works is told by the conditions alone."""
+    told: list[Transition] = []
+    before, after = (conditions.by_type(each.conditions) for each in (old, new))
+    stalled, was_stalled = after.get(names.Condition.STALLED), before.get(names.Condition.STALLED)
+    if stalled and stalled.status == "True" and (not was_stalled or was_stalled.reason != stalled.reason):
+        told.append(Transition(stalled.reason, stalled.message, is_warning=True))
+    known = {blocker.reason for blocker in old.blocked_by}
+    told += [Transition(b.reason, f"{b.object}: {b.message}", True) for b in new.blocked_by if b.reason not in known]
+    return told + _rollout_transitions(old.rollout or RolloutStatus(), new.rollout or RolloutStatus())
+
+
+def _rollout_transitions(old: RolloutStatus, new: RolloutStatus) -> list[Transition]:
+    if new.phase == old.phase or not old.stable_revision:
+        return []
+    if new.phase == "Progressing":
+        message = f"revision {new.current_revision} is replacing {new.stable_revision}"
+        return [Transition(names.Reason.ROLLOUT_STARTED, message)]
+    if new.phase == "Stable" and new.stable_revision != old.stable_revision:
+        return [Transition(names.Reason.ROLLOUT_COMPLETED, new.message)]
+    return []
+
+
+def _selector(name: str, decision: Decision) -> str:
+    return f"{names.LABEL_SERVICE}={name},{names.LABEL_SLOT}={decision.slot}"
+
+
+def _phase(facts: Facts) -> Phase:
+    if facts.paused is not None:
+        return "Paused"
+    if facts.scale.off is not None:
+        return "Suspended"
+    if facts.stalled is not None:
+        return "Degraded"
+    if facts.is_serving:
+        return "Progressing" if facts.decision.phase == "Progressing" else "Ready"
+    if facts.decision.phase == "Stable" and not facts.is_scaling_up:
+        return "Degraded"
+    is_running = any(pod.running_since and not pod.is_leaving for pod in facts.seen.pods)
+    return "Loading" if is_running and not facts.causes else "Pending"
+
+
+def _rollout(decision: Decision) -> RolloutStatus:
+    return RolloutStatus(
+        phase=decision.phase,
+        strategy=decision.strategy,
+        stable_revision=decision.stable,
+        current_revision=decision.current,
+        failed_revision=decision.failed,
+        active_slot=decision.slot.value,
+        started_at=decision.started_at,
+        progressed_at=decision.progressed_at,
+        deadline_at=decision.deadline_at,
+        paused_at=decision.paused_at,
+        available_replicas=decision.available or None,
+        loaded_bytes=decision.loaded_bytes or None,
+        message=decision.message,
+    )
+
+
+def _predictor(facts: Facts, url: str) -> PredictorStatus:
+    old = facts.seen.service.status.components
+    before = old.predictor if old else PredictorStatus()
+    decision = facts.decision
+    is_moved = decision.stable is not None and before.latest_rolledout_revision not in (None, decision.stable)
+    return PredictorStatus(
+        latest_created_revision=decision.current,
+        latest_ready_revision=_latest_ready(facts) or before.latest_ready_revision,
+        latest_rolledout_revision=decision.stable,
+        previous_rolledout_revision=(
+            before.latest_rolledout_revision if is_moved else before.previous_rolledout_revision
+        ),
+        url=url,
+    )
+
+
+def _latest_ready(facts: Facts) -> str | None:
+    """The revision of the pods that serve; the newer one while two do."""
+    serving = {pod.revision for pod in facts.seen.pods if pod.name in facts.serving}
+    if facts.decision.target in serving:
+        return facts.decision.target
+    return min(serving, default=None)
+
+
+def _model_status(facts: Facts, now: datetime) -> ModelStatus:
+    old = facts.seen.service.status.model_status
+    failure = _failure(facts.causes, old.last_failure_info if old else None, now)
+    has_failed = facts.decision.phase == "RolledBack" or (failure is not None and bool(facts.causes))
+    keeps_failure = has_failed or facts.decision.phase != "Stable"
+    pods = [pod for pod in facts.seen.pods if not pod.is_leaving]
+    return ModelStatus(
+        transition_status=_transition_status(facts, has_failed=has_failed),
+        states=ModelStates(
+            active_model_state="Loaded" if facts.is_serving else None,
+            target_model_state=_target_state(facts, has_failed=has_failed),
+        ),
+        last_failure_info=failure if keeps_failure else None,
+        copies=ModelCopies(
+            total_copies=sum(pod.is_ready for pod in pods), failed_copies=sum(pod.ended is not None for pod in pods)
+        ),
+    )
+
+
+def _transition_status(facts: Facts, *, has_failed: bool) -> TransitionStatus:
+    if facts.problem is not None:
+        return "InvalidSpec"
+    if has_failed:
+        return "BlockedByFailedLoad"
+    return "UpToDate" if facts.decision.phase == "Stable" and facts.is_serving else "InProgress"
+
+
+def _target_state(facts: Facts, *, has_failed: bool) -> ModelState:
+    if has_failed:
+        return "FailedToLoad"
+    target = facts.decision.target
+    if any(pod.name in facts.serving and pod.revision == target for pod in facts.seen.pods):
+        return "Loaded"
+    is_running = any(pod.running_since and pod.revision == target for pod in facts.seen.pods)
+    return "Loading" if is_running else "Pending"
+
+
+def _failure(causes: Sequence[Cause], old: FailureInfo | None, now: datetime) -> FailureInfo | None:
+    """The first cause that is a failure of a pod; the last one known while none is there."""
+    cause = next((cause for cause in causes if cause.exit_code is not None), causes[0] if causes else None)
+    if cause is None:
+        return old
+    is_same = old is not None and (old.reason, old.message) == (cause.reason, cause.message)
+    return FailureInfo(
+        reason=cause.reason,
+        message=cause.message,
+        model_revision_name=cause.revision or None,
+        exit_code=cause.exit_code,
+        time=old.time if is_same and old else cause.at or now,
+    )
+
+
+def _download(seen: Seen) -> Download | None:
+    progress = seen.progress
+    if not progress.bytes and not progress.total_bytes:
+        return None
+    return Download(bytes=progress.bytes, total_bytes=progress.total_bytes, bytes_per_second=progress.bytes_per_second)
+
+
+def _blockers(causes: Sequence[Cause], old: Sequence[Blocker], now: datetime) -> list[Blocker]:
+    since = {blocker.reason: blocker.since for blocker in old}
+    return [
+        Blocker(reason=cause.reason, object=cause.object, message=cause.message, since=since.get(cause.reason) or now)
+        for cause in causes[:_MOST_BLOCKERS]
+    ]
