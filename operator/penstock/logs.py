@@ -57,5 +57,7 @@ def _shared() -> list[structlog.typing.Processor]:
 
 def _rendering(as_json: bool) -> list[structlog.typing.Processor]:
     if as_json:
-        return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer()]
+        # No local variables in tracebacks: they hold what the user's Secrets hold.
+        as_dict = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        return [structlog.processors.ExceptionRenderer(as_dict), structlog.processors.JSONRenderer()]
+    return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
