@@ -73,14 +73,10 @@ def start(state: Path, *, on_node: bool, hpa_sync_seconds: int = HPA_SYNC_SECOND
     _write_files(plane)
     processes = Processes(state)
     processes.start("etcd", [programs["etcd"], *etcd_flags(plane)])
-    processes.start("kube-apiserver", [programs["kube-apiserver"], *api_server_flags(plane)])
+    processes.start("apiserver", [programs["kube-apiserver"], *api_server_flags(plane)])
     wait_until_ready(plane)
-    for name, port in (
-        ("kube-controller-manager", plane.ports.controller_manager),
-        ("kube-scheduler", plane.ports.scheduler),
-    ):
-        extra = controller_manager_flags(plane) if name == "kube-controller-manager" else []
-        processes.start(name, [programs[name], *client_flags(plane, name, port), *extra])
+    processes.start("controller-manager", [programs["kube-controller-manager"], *controller_manager_flags(plane)])
+    processes.start("scheduler", [programs["kube-scheduler"], *scheduler_flags(plane)])
     progress(f"control plane ready at {plane.url}")
     return plane
 
@@ -106,7 +102,7 @@ def wait_until_ready(plane: ControlPlane) -> None:
     processes = Processes(plane.state)
     deadline = time.monotonic() + READY_SECONDS
     while not is_ready(plane):
-        for name in ("etcd", "kube-apiserver"):
+        for name in ("etcd", "apiserver"):
             if not processes.is_running(name) or time.monotonic() > deadline:
                 raise HarnessError(f"{name} did not become ready; the end of its log:\n{tail(processes.log(name))}")
         time.sleep(0.1)
@@ -164,29 +160,33 @@ def api_server_flags(plane: ControlPlane) -> list[str]:
     ]
 
 
-def client_flags(plane: ControlPlane, name: str, port: int) -> list[str]:
-    """What the controllers and the scheduler have in common."""
-    config = plane.kubeconfig(name)
-    return [
-        f"--kubeconfig={config}",
-        f"--authentication-kubeconfig={config}",
-        f"--authorization-kubeconfig={config}",
-        "--bind-address=127.0.0.1",
-        f"--secure-port={port}",
-        "--leader-elect=false",  # There is one of each, and after a kill nobody should wait for its lease to expire.
-        *CLIENT_LIMITS,
-    ]
-
-
 def controller_manager_flags(plane: ControlPlane) -> list[str]:
     keys = plane.state / "pki"
     return [
+        *_client_flags(plane, "kube-controller-manager"),
+        f"--secure-port={plane.ports.controller_manager}",
         f"--root-ca-file={keys / 'ca.crt'}",
         f"--service-account-private-key-file={keys / 'service-account.key'}",
         "--use-service-account-credentials=true",
         f"--cluster-signing-cert-file={keys / 'ca.crt'}",
         f"--cluster-signing-key-file={keys / 'ca.key'}",
         f"--horizontal-pod-autoscaler-sync-period={plane.hpa_sync_seconds}s",
+    ]
+
+
+def scheduler_flags(plane: ControlPlane) -> list[str]:
+    return [*_client_flags(plane, "kube-scheduler"), f"--secure-port={plane.ports.scheduler}"]
+
+
+def _client_flags(plane: ControlPlane, client: str) -> list[str]:
+    config = plane.kubeconfig(client)
+    return [
+        f"--kubeconfig={config}",
+        f"--authentication-kubeconfig={config}",
+        f"--authorization-kubeconfig={config}",
+        "--bind-address=127.0.0.1",
+        "--leader-elect=false",  # There is one of each, and after a kill nobody should wait for its lease to expire.
+        *CLIENT_LIMITS,
     ]
 
 

@@ -12,10 +12,12 @@ A pod's behaviour is its annotation BEHAVIOUR, else the tag of its first contain
 The annotation DELAY (a duration such as "5s") puts the change off.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.harness import tools
+from tests.harness.handle import Cluster
 from tests.harness.processes import Processes
 
 BEHAVIOUR = "kwok.penstock.dev/behaviour"
@@ -73,3 +75,10 @@ def node(name: str, *, gpus: int = 0) -> dict[str, object]:
         "spec": {"taints": [TAINT, *([GPU_TAINT] if gpus else [])]},
         "status": {"capacity": capacity, "allocatable": capacity},
     }
+
+
+def make_nodes(cluster: Cluster) -> None:
+    """Creates the nodes and waits until they are Ready. Raises KubectlError when they are not within 60 s."""
+    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(nodes())})
+    cluster.kubectl("apply", "--server-side", "--field-manager=tests", "-f", "-", input=manifest)
+    cluster.kubectl("wait", "--for=condition=Ready", "node", "-l", "type=kwok", "--timeout=60s")

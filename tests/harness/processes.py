@@ -1,7 +1,7 @@
 """Programs that outlive the one that starts them, and that a later one can find and stop.
 
-Each is a file `NAME.json` in the state folder: its pid, the time the kernel says it started (so that a pid that was
-given to another program is never mistaken for ours), and its place in the order of starting.
+Each is a file `NAME.json` in the state folder: its command, its pid, the time the kernel says it started (so that a pid
+that was given to another program is never mistaken for ours), and its place in the order of starting.
 """
 
 import json
@@ -18,9 +18,12 @@ LOGS_KEPT = 5  # per program, besides the current one
 
 @dataclass(frozen=True)
 class Record:
+    argv: list[str]
+    env: dict[str, str] | None
+    cwd: str | None
+    order: int
     pid: int
     started: int  # clock ticks after boot, field 22 of /proc/PID/stat
-    order: int
 
 
 class Processes:
@@ -41,12 +44,13 @@ class Processes:
         """Starts a program in its own session; a no-op while it is running. Raises OSError when it cannot be run."""
         if self.is_running(name):
             return
-        self.records.mkdir(parents=True, exist_ok=True)
+        self.records.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.logs.mkdir(parents=True, exist_ok=True)
         _rotate(self.log(name))
+        command = [str(word) for word in argv]
         with self.log(name).open("ab") as output:
             process = subprocess.Popen(
-                [str(word) for word in argv],
+                command,
                 env=env,
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
@@ -54,17 +58,41 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        record = Record(process.pid, started_at(process.pid) or 0, self._next_order())
-        _write(self._file(name), record)
         _children[process.pid] = process
+        _write(
+            self._file(name),
+            Record(
+                argv=command,
+                env=dict(env) if env is not None else None,
+                cwd=str(cwd) if cwd else None,
+                order=self._next_order(),
+                pid=process.pid,
+                started=started_at(process.pid) or 0,
+            ),
+        )
 
     def stop(self, name: str, *, grace: float = 10) -> None:
-        """SIGTERM, then SIGKILL after `grace` seconds; returns when it is gone. A no-op when it is not running."""
+        """SIGTERM, then SIGKILL after `grace` seconds; gone and forgotten when this returns."""
+        self.interrupt(name, grace=grace)
+        self._file(name).unlink(missing_ok=True)
+
+    def interrupt(self, name: str, *, grace: float = 10) -> None:
+        """Stops a program as `stop` does, and remembers its command for `resume`."""
         self.kill(name, signal.SIGTERM)
         if not self._gone_within(name, grace):
             self.kill(name, signal.SIGKILL)
             self._gone_within(name, 10)
-        self._file(name).unlink(missing_ok=True)
+
+    def resume(self, name: str) -> None:
+        """Starts a program again with the command it had. Raises KeyError when none of that name was started."""
+        record = self.record(name)
+        self.start(name, record.argv, env=record.env, cwd=Path(record.cwd) if record.cwd else None)
+
+    def record(self, name: str) -> Record:
+        """Raises KeyError when no program of that name was started."""
+        if not self._file(name).exists():
+            raise KeyError(f"no program named {name!r}; there are {', '.join(self.names()) or 'none'}")
+        return _read(self._file(name))
 
     def kill(self, name: str, signal_number: int) -> None:
         """Sends a signal to the program and its process group, and keeps the record; a no-op when it is not running."""
@@ -78,7 +106,7 @@ class Processes:
             self.stop(name)
 
     def names(self) -> list[str]:
-        """Every program with a record, running or crashed, in the order of starting."""
+        """Every program that was started and not stopped, running or crashed, in the order of starting."""
         records = {file.stem: _read(file) for file in self.records.glob("*.json")}
         return sorted(records, key=lambda name: records[name].order)
 
@@ -139,6 +167,7 @@ def _read(file: Path) -> Record:
 
 def _write(file: Path, record: Record) -> None:
     partial = file.with_suffix(".partial")
+    partial.touch(mode=0o600)  # The environment may hold a secret.
     partial.write_text(json.dumps(asdict(record)))
     partial.replace(file)
 

@@ -56,7 +56,7 @@ TOOLS = {
         Tool(
             "kubernetes",
             {program: f"k8s.io/kubernetes/cmd/{program}" for program in KUBERNETES_PROGRAMS},
-            minutes=6,
+            minutes=9,
             # Without a version the server says v0.0.0-master, and charts with a kubeVersion refuse it.
             variables={
                 "k8s.io/component-base/version.gitVersion": KUBERNETES_VERSION,
@@ -72,9 +72,16 @@ TOOLS = {
         Tool("registry", {"registry": "github.com/distribution/distribution/v3/cmd/registry"}, minutes=2),
         Tool("coredns", {"coredns": "github.com/coredns/coredns"}, minutes=3),
         Tool("metrics-server", {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"}, minutes=3),
+        Tool("pause", {"pause": "pause"}, minutes=0.5),
         Tool("versitygw", {"versitygw": "github.com/versity/versitygw/cmd/versitygw"}, minutes=2),
+        Tool("kind", {"kind": "sigs.k8s.io/kind"}, minutes=1),
     )
 }
+
+
+def kubectl() -> Path:
+    """The kubectl of our Kubernetes version."""
+    return ensure("kubernetes")["kubectl"]
 
 
 def cache_dir() -> Path:
@@ -85,8 +92,8 @@ def cache_dir() -> Path:
 def key(tool: Tool) -> str:
     """Changes with anything that can change the binaries; 12 hex digits."""
     recipe = hashlib.sha256()
-    for file in ("go.mod", "go.sum"):
-        recipe.update((tool.module / file).read_bytes())
+    for file in sorted(tool.module.iterdir()):
+        recipe.update(file.read_bytes())
     recipe.update(repr((sorted(tool.programs.items()), tool.ldflags, platform.machine())).encode())
     return recipe.hexdigest()[:12]
 
