@@ -3,10 +3,11 @@ SHELL = /bin/sh
 PYTHON ?= python3
 PENSTOCK_CACHE ?= $(HOME)/.cache/penstock
 UV_CACHE_DIR ?= $(PENSTOCK_CACHE)/uv
-export PYTHON PENSTOCK_CACHE UV_CACHE_DIR
 
-# CLUSTER=local|kind|existing chooses the provider; the default is kind where it is usable, else local.
+# CLUSTER=local, kind or existing says who makes the cluster; auto is kind where Docker may run privileged containers.
 CLUSTER ?= auto
+PENSTOCK_CLUSTER = $(CLUSTER)
+export PYTHON PENSTOCK_CACHE PENSTOCK_CLUSTER UV_CACHE_DIR
 
 RUN = .venv/bin/python
 PYTEST = $(RUN) -m pytest
@@ -19,12 +20,17 @@ help: ## This list.
 # One stamp for the environment: uv itself decides what is missing, this only saves asking it each time.
 .venv/synced: pyproject.toml uv.lock scripts/uv
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Penstock needs Python 3.11 or newer")'
-	@echo "Python environment into .venv (about 3 GB with torch; a few minutes the first time)"
+	@echo "Python environment into .venv (about 6 GB with torch; a few minutes the first time)"
 	scripts/uv sync --quiet --frozen --all-extras --python $(PYTHON)
 	@touch $@
 
+# Before anything that needs a real node, also before the download above.
+.PHONY: preflight
+preflight:
+	@scripts/preflight
+
 .PHONY: test check unit golden generated serving chart control-plane e2e
-test: unit golden generated serving chart control-plane e2e ## Every test tier in order; sets up what is missing.
+test: preflight unit golden generated serving chart control-plane e2e ## Every test tier in order; sets up what is missing.
 
 check: lint generated chart ## What CI runs first: lint, types, import contracts, generated files, chart, samples against a real API server.
 
@@ -53,5 +59,33 @@ chart: .venv/synced ## The Helm chart, install.yaml and the samples against a re
 control-plane: .venv/synced ## The operator against a real API server, scheduler and controllers (Linux; builds them from Go modules once).
 	$(PYTEST) -q tests/control_plane
 
-e2e: .venv/synced ## Real pods, images, models and traffic on a real node (Linux, root, about 25 GB of disk).
+e2e: preflight .venv/synced ## Real pods, images, models and traffic on a real node (Linux, root, about 25 GB of disk).
 	$(PYTEST) -q tests/e2e
+
+.PHONY: demo images cluster-up cluster-down prune
+demo: preflight .venv/synced ## A cluster, the operator, a chat model and one answered question (Linux, root, about 25 GB of disk).
+	@$(RUN) -m demo
+
+images: preflight .venv/synced ## Both container images, built and pushed to the local cluster's registry.
+	$(HARNESS).images
+
+cluster-up: preflight .venv/synced ## The local cluster that demo and e2e use, without anything in it.
+	$(HARNESS) up --profile node
+
+cluster-down: .venv/synced ## Stop that cluster and remove all it made on this machine; caches stay.
+	$(HARNESS) down --profile node
+	$(HARNESS) down --profile control-plane
+
+prune: cluster-down ## Empty the cache: built programs, images, models, logs.
+	$(HARNESS) prune
+
+.PHONY: generate bench
+generate: .venv/synced ## Write the CRD, docs/api.md and manifests/install.yaml from the types and the chart.
+	$(RUN) -m penstock.api.crd > crds/serving.penstock.dev_inferenceservices.yaml.new
+	mv crds/serving.penstock.dev_inferenceservices.yaml.new crds/serving.penstock.dev_inferenceservices.yaml
+	$(RUN) -m penstock.api.reference > docs/api.md.new
+	mv docs/api.md.new docs/api.md
+	$(RUN) -m tests.chart.rendering
+
+bench: .venv/synced ## Figures of the operator beside the same objects without one (control plane only).
+	$(RUN) -m bench.control_plane
