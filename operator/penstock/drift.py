@@ -27,8 +27,9 @@ _QUANTITY_FIELDS: Final = frozenset({"sizeLimit", "averageValue", "value", "divi
 
 
 def differs(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> str | None:
-    """The dotted path of the first field of `wanted` that `live` does not match; None when all match."""
-    return _mapping(wanted, live, "")
+    """The dotted path of the first field of `wanted` that `live`, an object of the same kind, does not match."""
+    content = {key: value for key, value in wanted.items() if key not in ("apiVersion", "kind")}
+    return _mapping(content, live, "")
 
 
 def _mapping(wanted: Mapping[str, Any], live: Mapping[str, Any], path: str) -> str | None:
@@ -93,4 +94,5 @@ def _same_amount(one: Any, other: Any) -> bool:
 
 
 def _is_empty(value: Any) -> bool:
-    return value is None or value in ({}, [])
+    """The API server leaves out what has its type's zero value."""
+    return value is None or value in ({}, [], 0, "")

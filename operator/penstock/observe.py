@@ -153,7 +153,7 @@ def autoscaler(child: Manifest) -> SeenAutoscaler:
     status = child.get("status", {})
     conditions = {c["type"]: (c["status"], c["reason"], c["message"]) for c in status.get("conditions", [])}
     return SeenAutoscaler(
-        desired=status.get("desiredReplicas") if conditions else None,
+        desired=status.get("desiredReplicas") or None,  # 0 stands for "not computed" as long as we want pods.
         current=_current_metric(status.get("currentMetrics") or []),
         last_scale_time=_time(status.get("lastScaleTime")),
         conditions=conditions,
