@@ -59,7 +59,7 @@ class Reconciler:
         service = self._store.service(key)
         if service is None or service.metadata.deletion_timestamp is not None:
             return None
-        # Whole seconds, as the API's own times are: a deadline compared after a round trip through the status is the same.
+        # Whole seconds, as the API has them: a deadline must be the same after a round trip through the status.
         now = self._clock().replace(microsecond=0)
         gathered = await gather(self._store, key, service, self._probes)
         facts = _decide(gathered.seen, now)
