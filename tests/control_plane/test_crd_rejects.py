@@ -1,0 +1,183 @@
+"""The API server refuses what cannot be carried out, and names the field."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.harness.handle import Cluster, KubectlError
+
+pytestmark = pytest.mark.usefixtures("inference_services")
+
+STORAGE_URI = "spec.predictor.model.storageUri"
+ROLLING = "spec.predictor.deploymentStrategy.rollingUpdate"
+
+
+def a_service(name: str = "smollm2", **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "serving.penstock.dev/v1alpha1",
+        "kind": "InferenceService",
+        "metadata": {"name": name},
+        "spec": {"predictor": {"model": {"storageUri": "s3://models/smollm2"}}, **spec},
+    }
+
+
+def a_model(**model: Any) -> dict[str, Any]:
+    return a_service(predictor={"model": {"storageUri": "s3://models/smollm2", **model}})
+
+
+def a_predictor(**fields: Any) -> dict[str, Any]:
+    return a_service(predictor={"model": {"storageUri": "s3://models/smollm2"}, **fields})
+
+
+def custom(*containers: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return a_service(predictor={"containers": list(containers), **fields})
+
+
+REJECTED = {
+    "a name that a Service cannot have": (a_service("1st"), "metadata.name: ", "must begin with a letter"),
+    "a name with dots": (a_service("smol.lm2"), "metadata.name: ", "must begin with a letter"),
+    "a name too long for its children": (a_service("a" * 51), "metadata.name: ", "at most 50 characters"),
+    "the name of a slot": (a_service("smollm2-blue"), "metadata.name: ", "may not end in -blue"),
+    "the name of the other slot": (a_service("smollm2-green"), "metadata.name: ", "may not end in -blue, -green"),
+    "the name of a preview": (a_service("smollm2-preview"), "metadata.name: ", "or -preview"),
+    "no predictor": ({**a_service(), "spec": {}}, "spec.predictor: ", "Required value"),
+    "neither model nor containers": (a_service(predictor={}), "spec.predictor.model: ", "one of model and containers"),
+    "model and containers": (
+        a_predictor(containers=[{"image": "vllm"}]),
+        "spec.predictor.containers: ",
+        "may not be set together with model",
+    ),
+    "no container in the list": (custom(), "spec.predictor.containers: ", "at least 1 item"),
+    "two containers": (custom({"image": "a"}, {"image": "b"}), "spec.predictor.containers: ", "at most 1 item"),
+    "a container without an image": (custom({"name": "a"}), "spec.predictor.containers[0].image: ", "Required value"),
+    "a model without a place": (a_service(predictor={"model": {}}), f"{STORAGE_URI}: ", "Required value"),
+    "a hub that is not supported": (
+        a_model(storageUri="hf://org/repo"),
+        STORAGE_URI,
+        "must begin with file://, pvc://",
+    ),
+    "a path without a scheme": (a_model(storageUri="/models/a"), STORAGE_URI, "must begin with file://, pvc://"),
+    "a bucket without a name": (a_model(storageUri="s3:///prefix"), STORAGE_URI, "must be file:///path, pvc://claim"),
+    "a bucket with capital letters": (a_model(storageUri="s3://Models/a"), STORAGE_URI, "s3://bucket/prefix"),
+    "a relative file": (a_model(storageUri="file://models/a"), STORAGE_URI, "must be file:///path"),
+    "a path that leaves the claim": (a_model(storageUri="pvc://models/a/../.."), STORAGE_URI, "may not contain '..'"),
+    "an endless URI": (a_model(storageUri="s3://models/" + "a" * 2048), STORAGE_URI, "may not be more than 2048"),
+    "a format we cannot read": (
+        a_model(modelFormat={"name": "onnx"}),
+        "spec.predictor.model.modelFormat.name: ",
+        'supported values: "huggingface"',
+    ),
+    "an unknown task": (a_model(task="divination"), "spec.predictor.model.task: ", '"text-generation"'),
+    "an unknown number format": (a_model(dtype="int8"), "spec.predictor.model.dtype: ", '"bfloat16"'),
+    "an argument too long": (a_model(args=["a" * 4097]), "spec.predictor.model.args[0]: ", "more than 4096"),
+    "too many arguments": (a_model(args=["a"] * 257), "spec.predictor.model.args: ", "at most 256 items"),
+    "a variable without a name": (a_model(env=[{"value": "1"}]), "spec.predictor.model.env[0].name: ", "Required"),
+    "a secret without a name": (a_model(storage={}), "spec.predictor.model.storage.secretName: ", "Required value"),
+    "a malformed quantity": (
+        a_model(resources={"requests": {"cpu": "lots"}}),
+        "spec.predictor.model.resources.requests.cpu: ",
+        'Invalid value: "lots"',
+    ),
+    "no pods at least": (a_predictor(minReplicas=0), "spec.predictor.minReplicas: ", "greater than or equal to 1"),
+    "a maximum under the minimum": (
+        a_predictor(minReplicas=3, maxReplicas=2),
+        "spec.predictor.maxReplicas: ",
+        "must be at least minReplicas",
+    ),
+    "an unknown metric": (a_predictor(scaleMetric="mood"), "spec.predictor.scaleMetric: ", '"queueDepth"'),
+    "a target of nothing": (a_predictor(scaleTarget=0), "spec.predictor.scaleTarget: ", "greater than or equal to 1"),
+    "cpu use without a cpu request": (
+        a_predictor(maxReplicas=2, scaleMetric="cpu"),
+        "spec.predictor.scaleMetric: ",
+        "needs model.resources.requests.cpu",
+    ),
+    "memory use with only a cpu request": (
+        a_service(
+            predictor={
+                "model": {"storageUri": "s3://models/a", "resources": {"requests": {"cpu": 1}}},
+                "maxReplicas": 2,
+                "scaleMetric": "memory",
+            }
+        ),
+        "spec.predictor.scaleMetric: ",
+        "needs model.resources.requests.memory",
+    ),
+    "a negative time-out": (a_predictor(timeout=-1), "spec.predictor.timeout: ", "greater than or equal to 1"),
+    "labels that select pods": (
+        a_predictor(labels={"serving.penstock.dev/slot": "blue"}),
+        "spec.predictor.labels: ",
+        "which select the pods",
+    ),
+    "the label that the watch relies on": (
+        a_predictor(labels={"app.kubernetes.io/managed-by": "me"}),
+        "spec.predictor.labels: ",
+        "which select the pods",
+    ),
+    "a mount without a path": (
+        a_predictor(volumeMounts=[{"name": "models"}]),
+        "spec.predictor.volumeMounts[0].mountPath: ",
+        "Required value",
+    ),
+    "an update that can replace no pod": (
+        a_predictor(deploymentStrategy={"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}}),
+        f"{ROLLING}.maxUnavailable: ",
+        "may not be 0 when maxSurge is 0",
+    ),
+    "a negative surge": (
+        a_predictor(deploymentStrategy={"rollingUpdate": {"maxSurge": -1}}),
+        f"{ROLLING}.maxSurge: ",
+        "greater than or equal to 0",
+    ),
+    "more than all pods": (
+        a_predictor(deploymentStrategy={"rollingUpdate": {"maxUnavailable": "101%"}}),
+        f"{ROLLING}.maxUnavailable: ",
+        'Invalid value: "101%"',
+    ),
+    "the pace of an update that is none": (
+        a_predictor(deploymentStrategy={"type": "Recreate", "rollingUpdate": {}}),
+        f"{ROLLING}: ",
+        "may not be set when type is Recreate",
+    ),
+    "two strategies at once": (
+        a_service(
+            predictor={"containers": [{"image": "vllm"}], "deploymentStrategy": {"type": "Recreate"}},
+            rollout={"strategy": "RollingUpdate"},
+        ),
+        "spec.rollout.strategy: ",
+        "must agree with predictor.deploymentStrategy.type",
+    ),
+    "an unknown strategy": (a_service(rollout={"strategy": "Hope"}), "spec.rollout.strategy: ", '"Recreate"'),
+    "no time for progress": (
+        a_service(rollout={"progressDeadlineSeconds": 0}),
+        "spec.rollout.progressDeadlineSeconds: ",
+        "greater than or equal to 1",
+    ),
+    "no history to go back to": (
+        a_service(rollout={"revisionHistoryLimit": 0}),
+        "spec.rollout.revisionHistoryLimit: ",
+        "greater than or equal to 1",
+    ),
+    "fewer than no pods": (a_service(replicas=-1), "spec.replicas: ", "greater than or equal to 0"),
+    "a share of disruption without the sign": (
+        a_service(disruption={"maxUnavailable": "25"}),
+        "spec.disruption.maxUnavailable: ",
+        'Invalid value: "25"',
+    ),
+    "a misspelt field": (a_predictor(minReplica=2), 'unknown field "spec.predictor.minReplica"', "strict decoding"),
+    "a field of a model that KServe has and we have not": (
+        a_model(protocolVersion="v2"),
+        'unknown field "spec.predictor.model.protocolVersion"',
+        "strict decoding",
+    ),
+}
+
+
+@pytest.mark.parametrize(("service", "field", "reason"), REJECTED.values(), ids=REJECTED)
+def test_the_api_server_refuses(
+    control_plane: Cluster, namespace: str, service: dict[str, Any], field: str, reason: str
+) -> None:
+    with pytest.raises(KubectlError) as refusal:
+        control_plane.kubectl(f"--namespace={namespace}", "create", "--filename=-", input=json.dumps(service))
+    assert field in str(refusal.value)
+    assert reason in str(refusal.value)
