@@ -1,0 +1,132 @@
+"""The HTTP application: routes, and what surrounds every request."""
+
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from penstock_server.errors import ApiError, as_api_error
+from penstock_server.flights import Door
+from penstock_server.protocol import completions, encoding, health, models
+from penstock_server.protocol.reading import LARGEST_BODY_BYTES
+from penstock_server.protocol.streaming import STREAM, write_event
+from penstock_server.service import SERVICE, Service
+
+Inference = Callable[[web.Request, Service], Awaitable[web.StreamResponse]]
+
+INFERENCE: dict[str, Inference] = {
+    "/v1/chat/completions": completions.chat,
+    "/v1/completions": completions.complete,
+    "/completions": completions.complete,
+    "/v1/embeddings": encoding.embed,
+    "/predict": encoding.predict,
+}
+PROBES = {
+    "/livez": health.livez,
+    "/readyz": health.readyz,
+    "/startupz": health.startupz,
+    "/health": health.readyz,
+    "/ready": health.readyz,
+    "/metrics": health.metrics,
+    "/v1/models": models.list_models,
+    "/v1/models/{model:.+}": models.get_model,
+}
+CLIENT_CLOSED_REQUEST = 499  # nginx's code; nobody is left to read it, but it is counted
+ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+TRACE_PATTERN = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
+REQUEST_ID = web.RequestKey("request_id", str)
+CODE = web.RequestKey("code", int)  # how a stream ended, when its status was sent long before
+
+log = structlog.get_logger(__name__)
+
+
+def build_app(service: Service) -> web.Application:
+    """The application of one server."""
+    app = web.Application(middlewares=[identified, measured, answered], client_max_size=LARGEST_BODY_BYTES)
+    app[SERVICE] = service
+    for path, inference in INFERENCE.items():
+        app.router.add_post(path, admitted(inference))
+    for path, handler in PROBES.items():
+        app.router.add_get(path, handler)
+    app.on_response_prepare.append(finish_headers)
+    return app
+
+
+def admitted(inference: Inference) -> Handler:
+    """A handler that runs `inference` as one of the requests in flight."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        service = request.app[SERVICE]
+        async with service.flights.admit():
+            return await inference(request, service)
+
+    return handle
+
+
+@web.middleware
+async def identified(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Put the request's id, the client's own if it gave one, and its trace on every log line and on the answer."""
+    given = request.headers.get("X-Request-Id", "")
+    request[REQUEST_ID] = given if ID_PATTERN.fullmatch(given) else secrets.token_hex(16)
+    trace = TRACE_PATTERN.fullmatch(request.headers.get("traceparent", ""))
+    context = {"request_id": request[REQUEST_ID], **({"trace_id": trace[1]} if trace else {})}
+    with structlog.contextvars.bound_contextvars(**context):
+        return await handler(request)
+
+
+@web.middleware
+async def measured(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Count and log inference requests; probes and unknown paths are neither."""
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource else ""
+    if route not in INFERENCE:
+        return await handler(request)
+    metrics = request.app[SERVICE].metrics
+    began = time.monotonic()
+    code = CLIENT_CLOSED_REQUEST
+    metrics.in_flight.inc()
+    try:
+        response = await handler(request)
+        code = request.get(CODE) or response.status
+        return response
+    finally:
+        metrics.in_flight.dec()
+        seconds = time.monotonic() - began
+        metrics.finished(route, code)(seconds)
+        log.info("request", route=route, code=code, seconds=round(seconds, 4))
+
+
+@web.middleware
+async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every failure into the API's error: as a response, or as the last event of a stream that has begun."""
+    try:
+        return await handler(request)
+    except ConnectionResetError:
+        raise  # The client is gone while we write: nobody to tell.
+    except Exception as error:
+        told = as_api_error(error, request)
+        if told.status == 500:
+            log.exception("a request failed")
+        return await _tell(request, told)
+
+
+async def _tell(request: web.Request, error: ApiError) -> web.StreamResponse:
+    stream: web.StreamResponse | None = request.get(STREAM)
+    if stream is None:
+        return error.response()
+    request[CODE] = error.status
+    await write_event(stream, error.body())
+    await stream.write_eof()
+    return stream
+
+
+async def finish_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """The request's id; and while draining no connection is kept, so that clients move to another pod."""
+    if REQUEST_ID in request:
+        response.headers["X-Request-Id"] = request[REQUEST_ID]
+    if request.app[SERVICE].flights.door is not Door.OPEN:
+        response.force_close()

@@ -1,0 +1,49 @@
+"""Why the server could not start, told to whoever started it.
+
+Kubernetes copies the termination log into the container's last state, and the operator from there into
+`status.modelStatus.lastFailureInfo`; so it is one JSON line {"reason": …, "message": …}.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from enum import IntEnum
+from pathlib import Path
+
+# The kubelet reads at most 4096 bytes.
+LONGEST_MESSAGE = 3000
+
+
+class ExitCode(IntEnum):
+    """How the process ends; every kind of failure has its own."""
+
+    DRAINED = 0
+    CRASHED = 1  # Python's own, for what nobody foresaw
+    BAD_ARGUMENTS = 2
+    DOWNLOAD_FAILED = 3
+    LOAD_FAILED = 4
+    UNSUPPORTED_MODEL = 5
+    CANNOT_LISTEN = 6
+
+
+class StartupFailure(Exception):
+    """The server cannot start; str() is the message, fit for a person's eyes and free of secrets."""
+
+    def __init__(self, code: ExitCode, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+
+def termination_log(env: Mapping[str, str] = os.environ) -> Path:
+    """Where the kubelet looks."""
+    return Path(env.get("PENSTOCK_TERMINATION_LOG", "/dev/termination-log"))
+
+
+def record(failure: StartupFailure, path: Path) -> None:
+    """Write the failure for the operator. The kubelet makes the file, so outside a container there is none."""
+    if not path.exists():
+        return
+    with suppress(OSError):
+        path.write_text(json.dumps({"reason": failure.reason, "message": str(failure)[:LONGEST_MESSAGE]}) + "\n")

@@ -1,0 +1,142 @@
+"""`penstock-server`: load one model, serve it, drain on SIGTERM.
+
+Exit codes (the reason stands in the termination log):
+    0  drained after SIGTERM or SIGINT
+    1  a crash nobody foresaw
+    2  InvalidArguments
+    3  the model could not be fetched (ModelDownloadFailed, ModelDownloadStalled, NotEnoughDisk, InvalidStorageUri)
+    4  ModelLoadFailed: files that do not load, or a first inference that fails
+    5  UnsupportedModel
+    6  CannotListen
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from typing import NoReturn
+
+import structlog
+from aiohttp import web
+
+from penstock_server import logs
+from penstock_server.app import build_app
+from penstock_server.config import Settings, parse
+from penstock_server.failure import ExitCode, StartupFailure, record, termination_log
+from penstock_server.flights import Door, Flights
+from penstock_server.loading import bring_up
+from penstock_server.metrics import Metrics
+from penstock_server.service import Service
+from penstock_server.status import Served
+
+log = structlog.get_logger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Entry point."""
+    logs.configure()
+    try:
+        settings = parse(sys.argv[1:] if argv is None else argv)
+        asyncio.run(serve(settings))
+    except StartupFailure as failure:
+        log.error("cannot serve", reason=failure.reason, message=str(failure))
+        record(failure, termination_log())
+        sys.exit(failure.code)
+    sys.exit(ExitCode.DRAINED)
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until a signal, then drain. Raises StartupFailure."""
+    service = _service(settings)
+    stop = _on_signals()
+    runner = web.AppRunner(build_app(service), handle_signals=False, handler_cancellation=True, access_log=None)
+    await _listen(runner, settings)
+    try:
+        await _until_stopped(service, stop)
+        await drain(service, stop)
+    finally:
+        await runner.cleanup()
+        if service.served.engine is not None:
+            await asyncio.to_thread(service.served.engine.close)
+    log.info("drained")
+
+
+def _service(settings: Settings) -> Service:
+    flights = Flights(
+        concurrency=settings.container_concurrency, max_queue=settings.max_queue, timeout=settings.timeout
+    )
+    return Service(settings, Served(), Metrics(settings.model_name), flights, int(time.time()))
+
+
+def _on_signals() -> asyncio.Queue[signal.Signals]:
+    """Every SIGTERM and SIGINT from now on."""
+    seen: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, seen.put_nowait, number)
+    return seen
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise StartupFailure(ExitCode.CANNOT_LISTEN, "CannotListen", str(error)) from error
+    log.info("listening", host=settings.host, port=runner.addresses[0][1], model=settings.model_name)
+
+
+async def _until_stopped(service: Service, stop: "asyncio.Queue[signal.Signals]") -> None:
+    """Bring the model up and wait for a signal, which is left in the queue. Raises StartupFailure."""
+    loading = asyncio.create_task(bring_up(service.settings, service.served, service.metrics))
+    signalled = asyncio.create_task(stop.get())
+    await asyncio.wait([loading, signalled], return_when=asyncio.FIRST_COMPLETED)
+    if not signalled.done():
+        await _after_loading(loading, service)
+    number = await signalled
+    if not loading.done():
+        # Nothing is served yet, and neither a download nor a load can be interrupted: torch would abort at exit.
+        log.info("stopped while loading")
+        _leave()
+    stop.put_nowait(number)
+
+
+async def _after_loading(loading: "asyncio.Task[None]", service: Service) -> None:
+    await loading
+    engine = service.served.engine
+    if engine is not None:
+        service.metrics.watch(engine.stats, lambda: service.flights.waiting)
+
+
+async def drain(service: Service, stop: "asyncio.Queue[signal.Signals]") -> None:
+    """Close the door in two steps, then wait for what is in flight.
+
+    On a terminal (SIGINT) no endpoints have to hear of it, so the door closes at once. A second signal cuts off.
+    """
+    settings, flights = service.settings, service.flights
+    delay = settings.drain_delay if await stop.get() is signal.SIGTERM else 0.0
+    flights.door = Door.CLOSING
+    log.info("draining", delay=delay, timeout=settings.drain_timeout)
+    await _signal_within(stop, delay)
+    flights.door = Door.CLOSED
+    in_time = asyncio.create_task(flights.drained())
+    again = asyncio.create_task(stop.get())
+    await asyncio.wait([in_time, again], timeout=settings.drain_timeout, return_when=asyncio.FIRST_COMPLETED)
+    if not in_time.done():
+        log.warning("cutting off what is still in flight")
+        flights.cut_off()
+    again.cancel()
+    await in_time
+
+
+async def _signal_within(stop: "asyncio.Queue[signal.Signals]", seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.get(), seconds)
+
+
+def _leave() -> NoReturn:
+    sys.stderr.flush()
+    os._exit(ExitCode.DRAINED)

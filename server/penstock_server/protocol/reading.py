@@ -1,0 +1,78 @@
+"""From a request's body to a validated type, or a 400 that names the field."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import ErrorDetails, from_json
+
+from penstock_server.errors import BadRequest
+
+LARGEST_BODY_BYTES = 8 * 2**20
+
+
+class Body(BaseModel):
+    """A request body: no field is ever ignored in silence.
+
+    Clients send many fields at the value that means "nothing asked for" (`logprobs: false`, `tools: []`): those, and
+    nulls, are the same as absent. Any other field that the type does not have is refused by name.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    neutral: ClassVar[dict[str, Any]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_what_asks_for_nothing(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: given
+            for name, given in value.items()
+            if given is not None and not (name in cls.neutral and given == cls.neutral[name])
+        }
+
+
+B = TypeVar("B", bound=Body)
+
+
+async def read(request: web.Request, kind: type[B]) -> B:
+    """The body as `kind`. Raises BadRequest; 413 and 415 as aiohttp's exceptions."""
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType
+    raw = await request.read()
+    try:
+        parsed = from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise BadRequest(f"the body is not valid JSON: {error}", param=None, code="invalid_json") from None
+    try:
+        return kind.model_validate(parsed)
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def _refusal(error: ValidationError) -> BadRequest:
+    """The first fault; of a union's branches, the one that got furthest into the value."""
+    faults = error.errors(include_url=False, include_input=False)
+    unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
+    fault = unknown[0] if unknown else max(faults, key=lambda fault: len(fault["loc"]))
+    path = field_path(fault["loc"])
+    if unknown:
+        return BadRequest(f"{path}: not supported by this server", param=path, code="unsupported_parameter")
+    return BadRequest(f"{path}: {_words(fault)}", param=path, code="invalid_value")
+
+
+def _words(fault: ErrorDetails) -> str:
+    return fault["msg"].removeprefix("Value error, ")
+
+
+def field_path(loc: Sequence[str | int]) -> str:
+    """messages[0].content; the tags pydantic adds for a union's branches are left out."""
+    path = ""
+    for part in loc:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part.isidentifier():
+            path += f".{part}" if path else part
+    return path or "body"
