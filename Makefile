@@ -4,10 +4,11 @@ PYTHON ?= python3
 PENSTOCK_CACHE ?= $(HOME)/.cache/penstock
 UV_CACHE_DIR ?= $(PENSTOCK_CACHE)/uv
 
-# CLUSTER=local, kind or existing says who makes the cluster; auto is kind where Docker may run privileged containers.
-CLUSTER ?= auto
-PENSTOCK_CLUSTER = $(CLUSTER)
-export PYTHON PENSTOCK_CACHE PENSTOCK_CLUSTER UV_CACHE_DIR
+export PYTHON PENSTOCK_CACHE UV_CACHE_DIR
+# CLUSTER=local, kind or existing says who makes the cluster; by default kind if Docker may run privileged containers.
+ifdef CLUSTER
+export PENSTOCK_CLUSTER = $(CLUSTER)
+endif
 
 RUN = .venv/bin/python
 PYTEST = $(RUN) -m pytest

@@ -56,6 +56,12 @@ def objects(*flags: str | Path) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(rendered(*flags)) if document]
 
 
+def pods(*flags: str | Path) -> list[dict[str, Any]]:
+    """The spec of every pod that the chart makes: the operator's, and the one of `helm test`."""
+    spec = {"Pod": lambda o: o["spec"], "Deployment": lambda o: o["spec"]["template"]["spec"]}
+    return [spec[o["kind"]](o) for o in objects(*flags) if o["kind"] in spec]
+
+
 def generated() -> dict[Path, str]:
     """Every checked-in file that comes from the chart, and what it has to hold."""
     return {

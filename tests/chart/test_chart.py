@@ -27,11 +27,6 @@ REFUSED = {
 }
 
 
-def pods(*flags: str) -> list[dict[str, Any]]:
-    found = {"Pod": lambda o: o["spec"], "Deployment": lambda o: o["spec"]["template"]["spec"]}
-    return [found[o["kind"]](o) for o in rendering.objects(*flags) if o["kind"] in found]
-
-
 def one(kind: str, *flags: str) -> dict[str, Any]:
     (found,) = [o for o in rendering.objects(*flags) if o["kind"] == kind]
     return found
@@ -82,8 +77,8 @@ def test_every_setting_of_the_chart_is_one_that_the_operator_reads() -> None:
 
 @pytest.mark.parametrize("flags", [(), (EVERYTHING,)], ids=["by default", "with everything set"])
 def test_every_pod_passes_the_restricted_pod_security_standard(flags: tuple[str, ...]) -> None:
-    assert pods(*flags)
-    for pod in pods(*flags):
+    assert rendering.pods(*flags)
+    for pod in rendering.pods(*flags):
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in pod["containers"]:
