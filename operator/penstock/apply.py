@@ -66,7 +66,7 @@ async def _ensure(
     child = live.get((kind.name, metadata["name"]))
     if child is None:
         await _make_way(cluster, service, manifest)
-        why = "missing"
+        why = "is missing"
     else:
         found = drift.differs(manifest, child.manifest())
         if found is None:

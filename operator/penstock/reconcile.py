@@ -98,7 +98,7 @@ class Reconciler:
             replicas=facts.scale.replicas,
             revision=facts.decision.target,
             stored=stored,
-            annotations=_remembered(facts.decision),
+            annotations=_remembered(facts),
         )
         return await apply(self._cluster, self._store, service, children.children(service, plan))
 
@@ -152,7 +152,14 @@ def _template(
     return pod.template(service, decision.current, server_image=server_image)
 
 
-def _remembered(decision: Decision) -> Mapping[str, str]:
+def _remembered(facts: Facts) -> Mapping[str, str]:
+    """What the active Service carries for the case that the status is wiped.
+
+    A first deployment needs none: with nothing to go back to, a wiped status is rebuilt from the Deployment alone.
+    """
+    decision = facts.decision
+    if decision.phase == "Stable" and names.ANNOTATION_STABLE not in facts.seen.annotations:
+        return {}
     pairs = ((names.ANNOTATION_STABLE, decision.stable), (names.ANNOTATION_FAILED, decision.failed))
     return {key: value for key, value in pairs if value}
 

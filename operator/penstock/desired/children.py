@@ -46,6 +46,6 @@ def children(owner: InferenceService, plan: Plan) -> list[Manifest]:
     wanted.append(service.service(owner, plan.slot, template=template, annotations=dict(plan.annotations)))
     if owner.spec.predictor.autoscales:
         wanted.append(autoscaler.autoscaler(owner))
-    if disruption.is_wanted(owner):
+    if disruption.is_wanted(plan.replicas):
         wanted.append(disruption.disruption_budget(owner, plan.slot))
     return wanted
