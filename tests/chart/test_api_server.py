@@ -1,7 +1,6 @@
 """The rendered objects and the samples, as a real API server takes them."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ def cluster(control_plane: Cluster) -> Cluster:
 
 
 @pytest.fixture
-def restricted_namespace(cluster: Cluster, namespace: str) -> Iterator[str]:
+def restricted_namespace(cluster: Cluster, namespace: str) -> str:
     cluster.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     return namespace
 
