@@ -176,7 +176,7 @@ class ApiServer:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         url = f"{self._api.configuration.host}{path}{'?' + urlencode(query) if query else ''}"
         try:
-            answer = await self._api.rest_client.request(
+            answer = await self._api.rest_client.request(  # type: ignore[no-untyped-call]
                 method,
                 url,
                 headers={**await self._authorization(), **(headers or {})},
