@@ -69,11 +69,8 @@ class Settings(BaseModel):
         pattern=_IMAGE,
         description="Image of the model server, by tag or by digest.",
     )
-    smoke_tests: bool = Field(
-        default=True, description="Send a first inference to new pods; needs the pod network to be reachable."
-    )
     scrape_pods: bool = Field(
-        default=True, description="Read the pods' own metrics; needs the pod network to be reachable."
+        default=True, description="Ask loading pods for their progress; needs the pod network to be reachable."
     )
     metrics_port: int = Field(default=8080, ge=1, le=65535, description="Port of /metrics and /livez.")
     log_level: logs.Level = Field(default="info", description="debug, info, warning or error.")

@@ -29,7 +29,6 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
     assert settings.workers == 16
     assert (settings.api_qps, settings.api_burst) == (200, 400)
     assert settings.lease_timing == LeaseTiming(15, 10, 2)
-    assert settings.smoke_tests
     assert settings.scrape_pods
 
 
