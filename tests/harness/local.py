@@ -51,8 +51,9 @@ def _control_plane_up(state: Path, hpa_sync_seconds: int) -> Cluster:
 def _node_up(state: Path, hpa_sync_seconds: int) -> Cluster:
     node.prepare(state)
     plane = control_plane.start(state, on_node=True, hpa_sync_seconds=hpa_sync_seconds)
-    node.start(plane)
-    return _cluster("node", plane)
+    cluster = _cluster("node", plane)
+    node.start(plane, cluster)
+    return cluster
 
 
 def _cluster(profile: str, plane: ControlPlane) -> Cluster:
