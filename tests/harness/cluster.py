@@ -71,12 +71,7 @@ def down(profile: str) -> None:
 
 
 def load_image(profile: str, image: str) -> None:
-    """Makes an image that was built on this machine known to the cluster's node."""
-    found = running(profile)
-    if not found:
-        raise HarnessError(f"no {profile} cluster is running: start one with `up --profile {profile}`")
-    if found.provider != "kind":
-        raise HarnessError(f"images reach a cluster by {found.provider!r} through its registry")
+    """Copies an image from Docker to the nodes of a kind cluster; the other providers pull from a registry."""
     kind.load_image(profile, state(profile), image)
 
 
