@@ -36,7 +36,7 @@ async def gather(store: Store, key: Key, service: InferenceService, probes: Prob
         endpoints=store.endpoints(key),
         autoscaler=observe.autoscaler(autoscaler) if autoscaler else None,
         annotations=active["metadata"].get("annotations", {}) if active else {},
-        progress=await _progress(pods, service, probes),
+        progress=await _progress(pods, service, deployment, probes),
         fit=_fit(store, key, pods, deployment),
     )
     return Gathered(seen, _stored(live), _template(deployment) if deployment else None)
@@ -71,9 +71,12 @@ def _fit(store: Store, key: Key, pods: tuple[observe.SeenPod, ...], deployment: 
     return store.capacity.fit(deployment["spec"]["template"]["spec"])
 
 
-async def _progress(pods: tuple[observe.SeenPod, ...], service: InferenceService, probes: Probes) -> Progress:
-    """How far our own server's pods have come with loading; foreign servers do not tell."""
-    if service.spec.predictor.model is None:
+async def _progress(
+    pods: tuple[observe.SeenPod, ...], service: InferenceService, deployment: Manifest | None, probes: Probes
+) -> Progress:
+    """How far our own server's pods of the Deployment's revision have come; foreign servers do not tell."""
+    if service.spec.predictor.model is None or deployment is None:
         return Progress()
-    loading = [pod.ip for pod in pods if pod.running_since and not pod.is_started and not pod.is_leaving and pod.ip]
-    return await probes.progress(loading)
+    revision = observe.deployment(deployment).revision
+    loading = [pod for pod in pods if pod.is_loading and pod.revision == revision]
+    return await probes.progress([pod.ip for pod in loading if pod.ip])

@@ -81,6 +81,11 @@ class SeenPod:
     waiting: tuple[str, str] | None = None  # the kubelet's reason and message
     ended: Ended | None = None
 
+    @property
+    def is_loading(self) -> bool:
+        """Its server runs and has not passed its startup probe yet."""
+        return self.running_since is not None and not self.is_started and not self.is_leaving
+
 
 @dataclass(frozen=True, slots=True)
 class SeenAutoscaler:

@@ -179,4 +179,4 @@ def _look_again(facts: Facts, now: datetime) -> timedelta | None:
 def _is_loading(facts: Facts) -> bool:
     if facts.seen.service.spec.predictor.model is None:
         return False
-    return any(pod.running_since and not pod.is_started and not pod.is_leaving for pod in facts.seen.pods)
+    return any(pod.is_loading for pod in facts.seen.pods)

@@ -6,7 +6,6 @@ when it makes no progress for `progressDeadlineSeconds`; the stable one's stored
 Every wait is a time in the status, so a restart in between changes nothing.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -44,19 +43,25 @@ class Decision:
         return None if self.is_overdue or self.paused_at else self.deadline_at
 
 
-def remembered(status: RolloutStatus | None, annotations: Mapping[str, str]) -> RolloutStatus:
-    """The rollout as last recorded; a wiped status is rebuilt from the active Service's annotations."""
+def remembered(seen: Seen) -> RolloutStatus:
+    """The rollout as last recorded; a wiped status is rebuilt from the active Service's annotations.
+
+    Before the first update there are none: what the Deployment has rolled out completely is then the stable revision.
+    """
+    status = seen.service.status.rollout
     if status is not None and status.current_revision is not None:
         return status
+    running = seen.deployment
+    complete = running.revision if running and running.revision and _is_rolled_out(seen, running.revision) else None
     return RolloutStatus(
-        stable_revision=annotations.get(names.ANNOTATION_STABLE),
-        failed_revision=annotations.get(names.ANNOTATION_FAILED),
+        stable_revision=seen.annotations.get(names.ANNOTATION_STABLE) or complete,
+        failed_revision=seen.annotations.get(names.ANNOTATION_FAILED),
     )
 
 
 def decide(seen: Seen, current: str, causes: list[Cause], now: datetime, *, is_stopped: bool) -> Decision:
     """Decide from the recorded rollout, the pods and the time. `is_stopped`: paused, or no pods are wanted."""
-    was = remembered(seen.service.status.rollout, seen.annotations)
+    was = remembered(seen)
     if was.failed_revision == current and was.stable_revision not in (None, current):
         return _rolled_back(seen, was, current)
     if was.stable_revision == current:
@@ -101,8 +106,7 @@ def _moved(seen: Seen, was: RolloutStatus, current: str, now: datetime, *, is_st
     is_new = was.current_revision != current or was.started_at is None
     # A rollout ends by the strategy it began with, whatever is edited meanwhile.
     strategy = (None if is_new else was.strategy) or seen.service.spec.strategy
-    available = _available(seen.deployment, current)
-    loaded = seen.progress.bytes + seen.progress.loaded_bytes
+    available, loaded = _available(seen.deployment, current), _loaded(seen, current)
     high_available, high_loaded = (0, 0) if is_new else (was.available_replicas or 0, was.loaded_bytes or 0)
     # Marks only rise: a pod that flaps, or is replaced, makes no progress.
     has_progressed = is_new or available > high_available or loaded > high_loaded
@@ -120,7 +124,8 @@ def _moved(seen: Seen, was: RolloutStatus, current: str, now: datetime, *, is_st
         progressed_at=progressed_at,
         deadline_at=deadline,
         available=max(available, high_available),
-        loaded_bytes=max(loaded, high_loaded),
+        # A pod that has become available no longer tells its bytes: the next one's are counted from here.
+        loaded_bytes=loaded if available > high_available else max(loaded, high_loaded),
     )
     if is_stopped:
         return replace(decision, paused_at=paused_at or now)
@@ -129,10 +134,11 @@ def _moved(seen: Seen, was: RolloutStatus, current: str, now: datetime, *, is_st
 
 def _clock(was: RolloutStatus, now: datetime, *, is_stopped: bool) -> tuple[datetime, datetime | None]:
     """When it last progressed, and since when the clock stands still; time that it stood still does not count."""
-    progressed = was.progressed_at or now
+    # A clock that was set back must not hand out more time than the deadline allows.
+    progressed = min(was.progressed_at or now, now)
     if was.paused_at is None or is_stopped:
         return progressed, was.paused_at
-    return progressed + (now - was.paused_at), None
+    return progressed + max(now - was.paused_at, timedelta()), None
 
 
 def _given_up(moved: Decision, stable: str | None, causes: list[Cause], seen: Seen) -> Decision:
@@ -177,6 +183,13 @@ def _available(deployment: SeenDeployment | None, revision: str) -> int:
     if deployment is None or deployment.revision != revision or not deployment.is_observed:
         return 0
     return deployment.available_of_revision
+
+
+def _loaded(seen: Seen, revision: str) -> int:
+    """Bytes that the revision's pods have fetched and loaded; those of pods it is replacing are not its progress."""
+    if seen.deployment is None or seen.deployment.revision != revision:
+        return 0
+    return seen.progress.bytes + seen.progress.loaded_bytes
 
 
 def _standing(seen: Seen, current: str, stable: str | None) -> str:

@@ -1,0 +1,166 @@
+"""Services, pods, deployments and what a pass sees of them, named so that a test's row reads as a sentence."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from penstock import names
+from penstock.api.status import InferenceServiceStatus, RolloutStatus
+from penstock.api.v1alpha1 import InferenceService, parse
+from penstock.conditions import Facts
+from penstock.failures import Cause
+from penstock.names import Slot
+from penstock.observe import Ended, Seen, SeenDeployment, SeenPod
+from penstock.rollout.decide import Decision
+from penstock.scaling import Scale
+from penstock.status import status as status_of
+
+T0 = datetime(2026, 1, 1, 12, tzinfo=UTC)
+UID = "11111111-1111-4111-8111-111111111111"
+DEADLINE = timedelta(seconds=600)
+
+
+def at(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+def a_service(
+    name: str = "chat",
+    *,
+    model: dict[str, Any] | None = None,
+    containers: list[dict[str, Any]] | None = None,
+    replicas: int | None = None,
+    suspend: bool = False,
+    rollout: dict[str, Any] | None = None,
+    annotations: dict[str, str] | None = None,
+    status: InferenceServiceStatus | RolloutStatus | None = None,
+    **predictor: Any,
+) -> InferenceService:
+    """A small service; further words are fields of `spec.predictor`, as YAML spells them."""
+    serving = (
+        {"containers": containers} if containers else {"model": {"storageUri": "s3://models/smollm2"} | (model or {})}
+    )
+    spec = {
+        "predictor": {**serving, **predictor},
+        "suspend": suspend,
+        "rollout": {"progressDeadlineSeconds": int(DEADLINE.total_seconds())} | (rollout or {}),
+        **({} if replicas is None else {"replicas": replicas}),
+    }
+    metadata = {"name": name, "namespace": "ml", "uid": UID, "generation": 3, "annotations": annotations or {}}
+    service = parse({"metadata": metadata, "spec": spec})
+    reported = InferenceServiceStatus(rollout=status) if isinstance(status, RolloutStatus) else status
+    return service if reported is None else with_status(service, reported)
+
+
+def with_status(service: InferenceService, status: InferenceServiceStatus) -> InferenceService:
+    """As it comes back from the API server: through JSON, where only what it can say survives."""
+    return service.model_copy(update={"status": InferenceServiceStatus.model_validate(status.to_dict())})
+
+
+def seen(
+    service: InferenceService | None = None,
+    *pods: SeenPod,
+    deployment: SeenDeployment | None = None,
+    **rest: Any,
+) -> Seen:
+    """What a pass knows; unless said otherwise, the active Service leads to every pod that is ready."""
+    behind = frozenset(pod.name for pod in pods if pod.is_ready)
+    return Seen(service or a_service(), deployment=deployment, pods=pods, **({"endpoints": behind} | rest))
+
+
+def ready_pod(name: str = "chat-0", revision: str = "v1", **rest: Any) -> SeenPod:
+    return SeenPod(name, Slot.BLUE, revision, **_RUNNING, **({"is_started": True, "is_ready": True} | rest))
+
+
+def loading(name: str = "chat-0", revision: str = "v1", **rest: Any) -> SeenPod:
+    """Its container runs, its startup probe has not passed."""
+    return SeenPod(name, Slot.BLUE, revision, **{**_RUNNING, **rest})
+
+
+def unready(name: str = "chat-0", revision: str = "v1", *, for_seconds: float = 0, **rest: Any) -> SeenPod:
+    """Started, but its readiness probe does not pass."""
+    return replace(loading(name, revision, is_started=True, **rest), running_since=T0 - timedelta(seconds=for_seconds))
+
+
+def crash_looping(name: str = "chat-0", revision: str = "v1", *, message: str = "", exit_code: int = 1) -> SeenPod:
+    return SeenPod(
+        name,
+        Slot.BLUE,
+        revision,
+        restarts=3,
+        waiting=("CrashLoopBackOff", "back-off 40s restarting failed container"),
+        ended=Ended("Error", exit_code, message, T0),
+    )
+
+
+def out_of_memory(name: str = "chat-0", revision: str = "v1") -> SeenPod:
+    return replace(crash_looping(name, revision), ended=Ended("OOMKilled", 137, "", T0))
+
+
+def waiting(reason: str, message: str = "", *, name: str = "chat-0", revision: str = "v1") -> SeenPod:
+    return SeenPod(name, Slot.BLUE, revision, waiting=(reason, message))
+
+
+def pending(name: str = "chat-0", revision: str = "v1", *, message: str = "0/2 nodes are available") -> SeenPod:
+    """The scheduler finds no node for it."""
+    return SeenPod(name, Slot.BLUE, revision, unschedulable=message)
+
+
+def leaving(pod: SeenPod) -> SeenPod:
+    return replace(pod, is_leaving=True)
+
+
+def rolled_out(revision: str = "v1", pods: int = 1, **rest: Any) -> SeenDeployment:
+    """Every pod is of the revision and available."""
+    counts = {"replicas": pods, "updated": pods, "ready": pods, "available": pods, "is_observed": True}
+    return SeenDeployment(revision, pods, **{**counts, **rest})
+
+
+def rolling(to: str = "v2", *, wanted: int = 1, new: int = 1, new_available: int = 0, old: int = 1) -> SeenDeployment:
+    """On its way: `new` pods of the revision, `new_available` of them, beside `old` ones that all serve."""
+    available = old + new_available
+    return SeenDeployment(to, wanted, old + new, new, ready=available, available=available, is_observed=True)
+
+
+def starting(revision: str = "v1", wanted: int = 1, pods: int = 1, available: int = 0) -> SeenDeployment:
+    """A first deployment on its way."""
+    return rolling(revision, wanted=wanted, new=pods, new_available=available, old=0)
+
+
+def unobserved(revision: str = "v2", **rest: Any) -> SeenDeployment:
+    """Just written: what its status says is about the template before."""
+    return replace(rolled_out(revision, **rest), is_observed=False)
+
+
+def stable_at(revision: str, **rest: Any) -> RolloutStatus:
+    return RolloutStatus(phase="Stable", stable_revision=revision, current_revision=revision, **rest)
+
+
+def under_way(*, to: str = "v2", stable: str | None = "v1", since: datetime = T0, **rest: Any) -> RolloutStatus:
+    """A rollout that began, and last progressed, at `since`."""
+    recorded = {
+        "phase": "Progressing" if stable else "Deploying",
+        "strategy": "RollingUpdate",
+        "stable_revision": stable,
+        "current_revision": to,
+        "started_at": since,
+        "progressed_at": since,
+        "deadline_at": since + DEADLINE,
+    }
+    return RolloutStatus(**{**recorded, **rest})
+
+
+def rolled_back(failed: str = "v2", stable: str = "v1", message: str = "") -> RolloutStatus:
+    return RolloutStatus(
+        phase="RolledBack", stable_revision=stable, current_revision=failed, failed_revision=failed, message=message
+    )
+
+
+def reported(decision: Decision, about: Seen, causes: list[Cause], now: datetime, scale: Scale) -> InferenceService:
+    """The service after a pass has written its status."""
+    return with_status(about.service, status_of(Facts(about, decision, scale, causes), now))
+
+
+_RUNNING: dict[str, Any] = {"running_since": T0, "ip": "10.0.0.7"}
+WIPED = InferenceServiceStatus()
+REMEMBERED = {names.ANNOTATION_STABLE: "v1"}
