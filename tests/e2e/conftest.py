@@ -1,0 +1,10 @@
+"""End-to-end tests run on the node cluster."""
+
+import pytest
+
+from tests.harness.cluster import Cluster
+
+
+@pytest.fixture
+def cluster(node_cluster: Cluster) -> Cluster:
+    return node_cluster

@@ -1,0 +1,29 @@
+"""Scaling on CPU from end to end: metrics-server, the HPA on our own /scale, pods."""
+
+from collections.abc import Callable
+
+from tests.e2e import specs
+from tests.e2e.service import Isvc, eventually
+from tests.e2e.traffic import Traffic
+
+
+def test_a_busy_service_gets_more_pods_and_says_so(service: Callable[[str], Isvc], model_secret: str) -> None:
+    busy = service("busy")
+    spec = specs.model(
+        "s3://models/sentiment", model_secret, minReplicas=1, maxReplicas=2, scaleMetric="cpu", scaleTarget=50
+    )
+    busy.apply(spec)
+    eventually(busy.is_ready, busy, within=180)
+    eventually(lambda: busy.condition("AutoscalingActive")[0] == "True", busy, within=120)
+    text = "I love it, and I would buy it again. " * 8
+    with Traffic(f"{busy.url()}/predict", {"texts": [text] * 8}, clients=4, pause_seconds=0.0) as traffic:
+        eventually(lambda: busy.object()["spec"].get("replicas") == 2, busy, within=120)
+        eventually(lambda: busy.status().get("readyReplicas") == 2, busy, within=120)
+    assert traffic.failures == []
+    autoscaling = busy.status()["autoscaling"]
+    assert (autoscaling["metric"], autoscaling["target"], autoscaling["desired"]) == ("cpu", 50, 2)
+    assert autoscaling["limitedBy"] in ("maxReplicas", None)
+    managers = busy.kubectl(
+        "get", "isvc", busy.name, "--show-managed-fields", "--output=jsonpath={.metadata.managedFields[*].manager}"
+    )
+    assert "penstock-seed" not in managers.split()
