@@ -1,0 +1,442 @@
+"""The rollout's policy: what the active slot is to run, from what was seen and the time."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from penstock import names
+from penstock.failures import Cause
+from penstock.names import Reason
+from penstock.observe import Progress, Seen, SeenDeployment
+from penstock.rollout.decide import Decision, decide
+
+from tests.builders import (
+    DEADLINE,
+    REMEMBERED,
+    T0,
+    a_service,
+    at,
+    crash_looping,
+    pending,
+    ready_pod,
+    rolled_back,
+    rolled_out,
+    rolling,
+    seen,
+    stable_at,
+    starting,
+    under_way,
+    unobserved,
+)
+
+JUST_BEFORE, AT, LATER = (T0 + DEADLINE - timedelta(seconds=1), T0 + DEADLINE, T0 + 3 * DEADLINE)
+
+ONE_OF_THREE = rolling(wanted=3, new_available=1, old=2)
+TWO_OF_THREE = rolling(wanted=3, new=2, new_available=2, old=1)
+
+
+def decided(
+    about: Seen, current: str = "v2", now: datetime = T0, *, is_stopped: bool = False, causes: Any = ()
+) -> Decision:
+    return decide(about, current, list(causes), now, is_stopped=is_stopped)
+
+
+def during(status: Any, deployment: SeenDeployment | None = None, *pods: Any, **rest: Any) -> Seen:
+    return seen(a_service(status=status), *pods, deployment=deployment, **rest)
+
+
+@pytest.mark.parametrize(
+    ("about", "current", "now", "outcome"),
+    [
+        pytest.param(seen(), "v1", T0, ("Deploying", "v1", None, None), id="the first deployment starts"),
+        pytest.param(
+            during(under_way(to="v1", stable=None), starting("v1", 2, 2, 1)),
+            "v1",
+            T0,
+            ("Deploying", "v1", None, None),
+            id="the first deployment is not done before every pod is available",
+        ),
+        pytest.param(
+            during(under_way(to="v1", stable=None), rolled_out("v1", 2)),
+            "v1",
+            T0,
+            ("Stable", "v1", "v1", None),
+            id="the first deployment is done and becomes the stable revision",
+        ),
+        pytest.param(
+            during(under_way(to="v1", stable=None), starting("v1")),
+            "v1",
+            LATER,
+            ("Deploying", "v1", None, None),
+            id="a first deployment has nothing to go back to and keeps trying",
+        ),
+        pytest.param(
+            during(stable_at("v1"), rolled_out("v1")),
+            "v1",
+            LATER,
+            ("Stable", "v1", "v1", None),
+            id="a stable revision has no deadline",
+        ),
+        pytest.param(
+            during(stable_at("v1"), starting("v1", 3, 3, 0)),
+            "v1",
+            LATER,
+            ("Stable", "v1", "v1", None),
+            id="a stable revision whose pods all fail stays the stable one",
+        ),
+        pytest.param(
+            during(stable_at("v1"), rolled_out("v1")),
+            "v2",
+            T0,
+            ("Progressing", "v2", "v1", None),
+            id="an edited spec starts an update",
+        ),
+        pytest.param(
+            during(under_way(), unobserved("v2")),
+            "v2",
+            T0,
+            ("Progressing", "v2", "v1", None),
+            id="what the Deployment said of the template before proves nothing of the new one",
+        ),
+        pytest.param(
+            during(under_way(), rolling(new_available=1)),
+            "v2",
+            T0,
+            ("Progressing", "v2", "v1", None),
+            id="an update is not done while an old pod is there",
+        ),
+        pytest.param(
+            during(under_way(), rolled_out("v2", 2)),
+            "v2",
+            T0,
+            ("Stable", "v2", "v2", None),
+            id="an update is done when every pod is new and available",
+        ),
+        pytest.param(
+            during(under_way(), rolled_out("v2")),
+            "v2",
+            LATER,
+            ("Stable", "v2", "v2", None),
+            id="an update that is complete by its deadline's pass has not failed",
+        ),
+        pytest.param(
+            during(under_way(), rolling()),
+            "v2",
+            JUST_BEFORE,
+            ("Progressing", "v2", "v1", None),
+            id="a second before the deadline an update goes on",
+        ),
+        pytest.param(
+            during(under_way(), rolling()),
+            "v2",
+            AT,
+            ("RolledBack", "v1", "v1", "v2"),
+            id="at the deadline the stable revision is restored",
+        ),
+        pytest.param(
+            during(rolled_back(), rolling("v1")),
+            "v2",
+            LATER,
+            ("RolledBack", "v1", "v1", "v2"),
+            id="rolled back stays rolled back",
+        ),
+        pytest.param(
+            during(rolled_back(), rolled_out("v1")),
+            "v2",
+            LATER,
+            ("RolledBack", "v1", "v1", "v2"),
+            id="a restored revision that is complete changes nothing",
+        ),
+        pytest.param(
+            during(rolled_back(), rolled_out("v1")),
+            "v3",
+            LATER,
+            ("Progressing", "v3", "v1", None),
+            id="another spec, or a restart, is tried afresh",
+        ),
+        pytest.param(
+            during(rolled_back(), rolled_out("v1")),
+            "v1",
+            LATER,
+            ("Stable", "v1", "v1", None),
+            id="a spec put back to the stable one ends the matter",
+        ),
+        pytest.param(
+            during(stable_at("v1"), rolled_out("v1")),
+            "v1-again",
+            T0,
+            ("Progressing", "v1-again", "v1", None),
+            id="a restart token is an ordinary new revision",
+        ),
+        pytest.param(
+            during(under_way(), rolling()),
+            "v3",
+            T0,
+            ("Progressing", "v3", "v1", None),
+            id="v3 in the midst of v2 goes back to v1 if need be",
+        ),
+        pytest.param(
+            during(under_way(to="v3"), rolling("v3")),
+            "v3",
+            AT,
+            ("RolledBack", "v1", "v1", "v3"),
+            id="v3 failing goes back to v1, never to v2",
+        ),
+        pytest.param(
+            during(under_way(), rolling()),
+            "v3",
+            LATER,
+            ("Progressing", "v3", "v1", None),
+            id="v3 does not inherit the overdue clock of v2",
+        ),
+        pytest.param(
+            during(under_way(), rolling()),
+            "v1",
+            LATER,
+            ("Stable", "v1", "v1", None),
+            id="reverting to the stable revision in mid-flight is no rollout at all",
+        ),
+        pytest.param(
+            during(None, rolled_out("v1")),
+            "v1",
+            T0,
+            ("Stable", "v1", "v1", None),
+            id="a wiped status is found again from a complete Deployment",
+        ),
+        pytest.param(
+            during(None, rolled_out("v1")),
+            "v2",
+            T0,
+            ("Progressing", "v2", "v1", None),
+            id="a status wiped before any update still knows where to go back to",
+        ),
+        pytest.param(
+            during(None, rolling(), annotations=REMEMBERED),
+            "v2",
+            T0,
+            ("Progressing", "v2", "v1", None),
+            id="a status wiped in mid-flight is rebuilt from the Service",
+        ),
+        pytest.param(
+            during(None, rolled_out("v1"), annotations=REMEMBERED | {names.ANNOTATION_FAILED: "v2"}),
+            "v2",
+            T0,
+            ("RolledBack", "v1", "v1", "v2"),
+            id="a status wiped after a rollback does not try the failed revision again",
+        ),
+        pytest.param(
+            during(None, starting("v1")),
+            "v2",
+            T0,
+            ("Deploying", "v2", None, None),
+            id="a revision that never was complete is nothing to go back to",
+        ),
+        pytest.param(
+            during(under_way(), rolling(), annotations={names.ANNOTATION_STABLE: "nonsense"}),
+            "v2",
+            AT,
+            ("RolledBack", "v1", "v1", "v2"),
+            id="a status that is there outranks an annotation that somebody edited",
+        ),
+    ],
+)
+def test_what_runs_next(
+    about: Seen, current: str, now: datetime, outcome: tuple[str, str, str | None, str | None]
+) -> None:
+    decision = decided(about, current, now)
+    assert (decision.phase, decision.target, decision.stable, decision.failed) == outcome
+    assert decision.current == current
+
+
+@pytest.mark.parametrize(
+    ("status", "deployment", "pods", "is_done"),
+    [
+        pytest.param(
+            under_way(),
+            SeenDeployment("v2", 3, 3, 3, ready=1, available=1, is_observed=True),
+            [ready_pod("a", "v2"), pending("b", "v2"), pending("c", "v2")],
+            True,
+            id="surplus pods that find no node do not hold a rollout",
+        ),
+        pytest.param(
+            under_way(),
+            SeenDeployment("v2", 3, 3, 3, ready=1, available=1, is_observed=True),
+            [ready_pod("a", "v2"), pending("b", "v2"), crash_looping("c", "v2")],
+            False,
+            id="a pod that crashes does",
+        ),
+        pytest.param(
+            under_way(),
+            SeenDeployment("v2", 2, 2, 2, is_observed=True),
+            [pending("a", "v2"), pending("b", "v2")],
+            False,
+            id="no pod at all proves nothing",
+        ),
+        pytest.param(
+            under_way(),
+            SeenDeployment("v2", 1, 2, 1, ready=1, available=1, is_observed=True),
+            [ready_pod("a"), pending("b", "v2")],
+            False,
+            id="a new pod without a node beside the old one is no end",
+        ),
+        pytest.param(
+            under_way(to="v1", stable=None),
+            SeenDeployment("v1", 0, is_observed=True),
+            [],
+            False,
+            id="no pods wanted yet is no success",
+        ),
+        pytest.param(
+            under_way(),
+            SeenDeployment("v2", 3, 2, 2, ready=2, available=2, is_observed=True),
+            [],
+            False,
+            id="pods that are still to be created are waited for",
+        ),
+    ],
+)
+def test_when_a_rollout_is_complete(status: Any, deployment: SeenDeployment, pods: list[Any], is_done: bool) -> None:
+    decision = decided(during(status, deployment, *pods), deployment.revision)
+    assert (decision.phase == "Stable") is is_done
+
+
+@pytest.mark.parametrize(
+    ("marks", "deployment", "progress", "has_progressed"),
+    [
+        pytest.param({}, ONE_OF_THREE, Progress(), True, id="one more available pod"),
+        pytest.param({"available_replicas": 1}, ONE_OF_THREE, Progress(), False, id="the same pod"),
+        pytest.param({"available_replicas": 2}, ONE_OF_THREE, Progress(), False, id="a pod that flaps"),
+        pytest.param({"available_replicas": 1}, TWO_OF_THREE, Progress(), True, id="a second pod"),
+        pytest.param({}, rolling(), Progress(bytes=1), True, id="a download that grows"),
+        pytest.param({"loaded_bytes": 9}, rolling(), Progress(bytes=9), False, id="a download that stands"),
+        pytest.param({"loaded_bytes": 9}, rolling(), Progress(bytes=2), False, id="a download that began again"),
+        pytest.param({"loaded_bytes": 9}, rolling(), Progress(9, loaded_bytes=1), True, id="weights going into memory"),
+        pytest.param({}, rolling("v1"), Progress(bytes=9), False, id="another revision's download"),
+        pytest.param({}, unobserved("v2"), Progress(), False, id="another revision's pods"),
+    ],
+)  # fmt: skip
+def test_what_counts_as_progress(
+    marks: dict[str, Any], deployment: SeenDeployment, progress: Progress, has_progressed: bool
+) -> None:
+    decision = decided(during(under_way(**marks), deployment, progress=progress), now=at(60))
+    assert decision.progressed_at == (at(60) if has_progressed else T0)
+    assert decision.deadline_at == decision.requeue_at == decision.progressed_at + DEADLINE
+
+
+def test_high_water_marks_never_fall() -> None:
+    about = during(under_way(available_replicas=2, loaded_bytes=9), rolling(wanted=3, new_available=1, old=2))
+    decision = decided(about)
+    assert (decision.available, decision.loaded_bytes) == (2, 9)
+
+
+def test_the_bytes_of_a_pod_that_became_available_are_no_bar_for_the_next() -> None:
+    about = during(
+        under_way(loaded_bytes=900), rolling(wanted=3, new=2, new_available=1, old=2), progress=Progress(bytes=10)
+    )
+    assert decided(about).loaded_bytes == 10
+
+
+def test_what_the_old_pods_loaded_is_no_bar_for_the_new() -> None:
+    about = during(stable_at("v1"), rolled_out("v1"), progress=Progress(bytes=900))
+    assert decided(about).loaded_bytes == 0
+
+
+def test_a_late_progress_revives_an_overdue_first_deployment() -> None:
+    about = during(under_way(to="v1", stable=None), starting("v1", 2, 2, 1))
+    decision = decided(about, "v1", LATER)
+    assert (decision.is_overdue, decision.deadline_at) == (False, LATER + DEADLINE)
+
+
+def test_an_overdue_first_deployment_says_so_and_asks_for_no_more_looks() -> None:
+    decision = decided(during(under_way(to="v1", stable=None), starting("v1")), "v1", AT)
+    assert (decision.is_overdue, decision.reason) == (True, Reason.PROGRESS_DEADLINE_EXCEEDED)
+    assert decision.requeue_at is None
+
+
+def test_a_failure_names_its_cause() -> None:
+    cause = Cause(Reason.CRASH_LOOPING, "Pod/chat-1", "exit code 3: no such model", "v2")
+    decision = decided(during(under_way(), rolling()), now=AT, causes=[cause])
+    assert decision.message == (
+        "revision v2 made no progress for 600 s: CrashLooping: exit code 3: no such model; v1 was restored"
+    )
+
+
+def test_the_failure_is_still_told_as_long_as_it_is_rolled_back() -> None:
+    assert decided(during(rolled_back(message="it crashed"), rolled_out("v1")), now=LATER).message == "it crashed"
+
+
+def test_a_rollout_ends_by_the_strategy_it_began_with() -> None:
+    edited = a_service(rollout={"strategy": "Recreate"}, status=under_way(strategy="RollingUpdate"))
+    assert decided(seen(edited, deployment=rolling())).strategy == "RollingUpdate"
+
+
+def test_the_next_rollout_goes_by_the_strategy_of_its_own_spec() -> None:
+    edited = a_service(rollout={"strategy": "Recreate"}, status=under_way(strategy="RollingUpdate"))
+    assert decided(seen(edited, deployment=rolling()), "v3").strategy == "Recreate"
+
+
+def test_a_longer_deadline_holds_at_once() -> None:
+    patient = a_service(rollout={"progressDeadlineSeconds": 10_000}, status=under_way())
+    assert decided(seen(patient, deployment=rolling()), now=LATER).phase == "Progressing"
+
+
+class TestStoppedClock:
+    """Paused by the user, suspended, or at zero replicas: time does not count."""
+
+    def test_an_overdue_rollout_does_not_fail_while_stopped(self) -> None:
+        decision = decided(during(under_way(), rolling()), now=LATER, is_stopped=True)
+        assert (decision.phase, decision.paused_at, decision.requeue_at) == ("Progressing", LATER, None)
+
+    def test_it_remembers_since_when(self) -> None:
+        decision = decided(during(under_way(paused_at=at(60)), rolling()), now=LATER, is_stopped=True)
+        assert decision.paused_at == at(60)
+
+    def test_time_that_was_stopped_is_given_back(self) -> None:
+        decision = decided(during(under_way(paused_at=at(60)), rolling()), now=at(1000))
+        assert (decision.paused_at, decision.progressed_at) == (None, at(940))
+
+    def test_a_rollout_is_not_completed_while_stopped(self) -> None:
+        # Zero pods of a suspended service would be a cheap success.
+        assert decided(during(under_way(), rolled_out("v2")), is_stopped=True).phase == "Progressing"
+
+    def test_a_rollout_that_starts_stopped_has_its_whole_deadline_afterwards(self) -> None:
+        stopped = decided(during(stable_at("v1"), rolled_out("v1", 0)), now=T0, is_stopped=True)
+        about = during(under_way(since=T0, paused_at=stopped.paused_at), rolling())
+        assert decided(about, now=LATER).deadline_at == LATER + DEADLINE
+
+    def test_a_stable_service_stays_stable(self) -> None:
+        assert decided(during(stable_at("v1"), rolled_out("v1", 0)), "v1", is_stopped=True).phase == "Stable"
+
+
+class TestClockJumps:
+    def test_a_clock_set_back_hands_out_no_more_than_the_deadline(self) -> None:
+        decision = decided(during(under_way(since=at(7200)), rolling()), now=T0)
+        assert decision.deadline_at == T0 + DEADLINE
+
+    def test_a_clock_set_back_while_paused_takes_no_time_away(self) -> None:
+        decision = decided(during(under_way(since=T0 - timedelta(seconds=60), paused_at=at(7200)), rolling()), now=T0)
+        assert decision.progressed_at == T0 - timedelta(seconds=60)
+
+    def test_a_clock_set_forward_cannot_fail_what_is_complete(self) -> None:
+        assert decided(during(under_way(), rolled_out("v2")), now=at(10**7)).phase == "Stable"
+
+
+@pytest.mark.parametrize(
+    ("deployment", "words"),
+    [
+        pytest.param(None, "revision v2 is being started", id="nothing there yet"),
+        pytest.param(unobserved("v2"), "revision v2 is being started", id="written, not acted upon"),
+        pytest.param(
+            rolling(wanted=3, new=2, new_available=1, old=2),
+            "1 of 3 pods of revision v2 are available, 2 of v1 still there",
+            id="half way",
+        ),
+        pytest.param(
+            rolling(wanted=3, new=3, new_available=2, old=0),
+            "2 of 3 pods of revision v2 are available",
+            id="the old ones are gone",
+        ),
+    ],
+)
+def test_the_message_says_where_the_rollout_stands(deployment: SeenDeployment | None, words: str) -> None:
+    assert decided(during(under_way(), deployment)).message == words
