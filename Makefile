@@ -63,6 +63,14 @@ control-plane: .venv/synced ## The operator against a real API server, scheduler
 e2e: preflight .venv/synced ## Real pods, images, models and traffic on a real node (Linux, root, about 25 GB of disk).
 	$(PYTEST) -q tests/e2e
 
+# What `make test` would build on the way, apart, so that CI can do it beside other things.
+.PHONY: tools image-builds
+tools: ## Build the cluster's programs from their Go modules (needs Go or pip; about 15 minutes, once).
+	$(PYTHON) -c 'from tests.harness import tools; tools.ensure(*(name for name in tools.TOOLS if name != "kind"))'
+
+image-builds: .venv/synced
+	$(RUN) -c 'from tests.harness import images; [images.build(file, name) for name, file in images.DOCKERFILES.items()]'
+
 .PHONY: demo images cluster-up cluster-down prune
 demo: preflight .venv/synced ## A cluster, the operator, a chat model and one answered question (Linux, root, about 25 GB of disk).
 	@$(RUN) -m demo

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.harness import base_image, buildah, cluster, docker, registry
+from tests.harness.handle import Cluster
 from tests.harness.progress import HarnessError, progress
 from tests.harness.tools import REPOSITORY
 
@@ -46,11 +47,21 @@ def build(
     return image
 
 
+def ensure(found: Cluster) -> tuple[str, str]:
+    """The operator's and the server's image of this repository, built and brought to the cluster."""
+    operator, server = (_bring(found, build(dockerfile, name)) for name, dockerfile in DOCKERFILES.items())
+    return operator, server
+
+
 def load(image: str) -> str:
     """Brings a built image to the running node cluster; returns the name under which its pods find it."""
     found = cluster.running("node")
     if not found:
         raise HarnessError("no node cluster is running: start one with `python -m tests.harness up --profile node`")
+    return _bring(found, image)
+
+
+def _bring(found: Cluster, image: str) -> str:
     if found.provider == "kind":
         cluster.load_image("node", image)
         return image

@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from tests.harness import network, tools
+from tests.harness.handle import Cluster
 from tests.harness.processes import Processes
 from tests.harness.progress import HarnessError, tail
 
@@ -39,6 +41,16 @@ class ObjectStore:
             config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
         )
 
+    def has(self, folder: Path, *, bucket: str, prefix: str) -> bool:
+        """Whether every file below `folder` is there at its size: models never change under one name and size."""
+        client = self.client()
+        if bucket not in {each["Name"] for each in client.list_buckets()["Buckets"]}:
+            return False
+        listed = client.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/").get("Contents", [])
+        stored = {each["Key"]: each["Size"] for each in listed}
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        return all(stored.get(f"{prefix}/{file.relative_to(folder)}") == file.stat().st_size for file in files)
+
     def upload(self, folder: Path, *, bucket: str, prefix: str = "") -> str:
         """Uploads every file below `folder`, making the bucket where it is missing; returns the folder's s3:// URI."""
         client = self.client()
@@ -48,6 +60,23 @@ class ObjectStore:
             key = "/".join(part for part in (prefix, file.relative_to(folder).as_posix()) if part)
             client.upload_file(str(file), bucket, key)
         return f"s3://{bucket}/{prefix}".rstrip("/")
+
+
+def serve(cluster: Cluster, bucket: str, folders: Mapping[str, Path]) -> dict[str, str]:
+    """Starts the server and puts each folder under its prefix, unless it is there already.
+
+    Returns the variables with which a pod reads the bucket.
+    """
+    store = start(cluster.state)
+    for prefix, folder in folders.items():
+        if not store.has(folder, bucket=bucket, prefix=prefix):
+            store.upload(folder, bucket=bucket, prefix=prefix)
+    return {
+        "AWS_ENDPOINT_URL": store.endpoint,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": store.access_key,
+        "AWS_SECRET_ACCESS_KEY": store.secret_key,
+    }
 
 
 def start(state: Path) -> ObjectStore:
