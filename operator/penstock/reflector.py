@@ -1,8 +1,8 @@
 """Keeps the store in step with one kind: list, then watch, then list again when the watch has fallen behind.
 
 kopf watches the InferenceServices; their children, pods and nodes come through here, for two reasons measured in
-docs/decisions/0002-own-reflectors.md: kopf spends about a millisecond on every event before any handler sees it, and
-after an outage it never tells which objects vanished meanwhile.
+docs/decisions/0002-own-reflectors.md: kopf spends forty times the CPU on every event, and after an outage it never
+tells which objects vanished meanwhile.
 """
 
 import asyncio
