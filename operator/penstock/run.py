@@ -98,7 +98,7 @@ async def _run_parts(parts: Parts, election: LeaderElection, probes: Probes, kub
         return watchdog.is_content and heartbeat.is_regular
 
     async with health.serve(settings.metrics_port, parts.metrics, is_alive=is_alive, is_ready=is_synced):
-        leading = asyncio.create_task(election.run(lambda: _lead(parts, reflectors, probes)), name="lease")
+        leading = asyncio.create_task(election.run(lambda: _lead(parts, election, reflectors, probes)), name="lease")
         tasks = [
             leading,
             asyncio.create_task(heartbeat.run(), name="heartbeat"),
@@ -138,7 +138,7 @@ async def _until_the_first_ends(tasks: list[asyncio.Task[None]], parts: Parts, k
         raise RuntimeError(f"{task.get_name()} ended")
 
 
-async def _lead(parts: Parts, reflectors: list[Reflector], probes: Probes) -> None:
+async def _lead(parts: Parts, election: LeaderElection, reflectors: list[Reflector], probes: Probes) -> None:
     """Work off the queue, once the store knows everything."""
     for reflector in reflectors:
         await reflector.is_synced.wait()
@@ -153,6 +153,9 @@ async def _lead(parts: Parts, reflectors: list[Reflector], probes: Probes) -> No
     parts.enqueue_now(parts.store.services())
 
     async def work(key: Key) -> None:
+        if not election.is_leader:  # A process that was frozen must not write when it thaws.
+            parts.queue.add_after(key, 1.0)
+            return
         started = asyncio.get_running_loop().time()
         result = "error"
         try:
