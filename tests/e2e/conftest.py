@@ -5,6 +5,6 @@ import pytest
 from tests.harness.cluster import Cluster
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cluster(node_cluster: Cluster) -> Cluster:
     return node_cluster

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -18,6 +18,7 @@ from tests.harness.cluster import Cluster, KubectlError
 
 ECHO = Path(__file__).parent / "echo"
 GPU = "nvidia.com/gpu"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class Namespace:
         return self.cluster.kubectl(f"--namespace={self.name}", *arguments, input=input)
 
     def apply(self, *manifests: dict[str, Any]) -> None:
-        self.kubectl("apply", "--filename=-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}))
+        self.kubectl(
+            "apply", "--filename=-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
+        )
 
     def pod(self, name: str, *command: str, limits: dict[str, str] | None = None) -> None:
         """A pod labelled app=NAME that runs the echo server, or `command`."""
@@ -70,7 +73,7 @@ def place(cluster: Cluster, namespace: str, echo_image: str) -> Namespace:
     return Namespace(cluster, namespace, echo_image)
 
 
-def eventually[T](look: Callable[[], T], *, within: float) -> T:
+def eventually(look: Callable[[], T], *, within: float) -> T:
     """The first value of `look` that counts as true; the last one at the deadline."""
     deadline = time.monotonic() + within
     while not (found := look()) and time.monotonic() < deadline:
@@ -103,7 +106,9 @@ def test_a_pod_finds_another_by_its_service_name(place: Namespace) -> None:
     place.service("echo")
     place.pod("client")
     place.wait_until_ready("echo", "client")
-    script = f"import urllib.request as r; print(r.urlopen('http://echo.{place.name}.svc/', timeout=10).read().decode())"
+    script = (
+        f"import urllib.request as r; print(r.urlopen('http://echo.{place.name}.svc/', timeout=10).read().decode())"
+    )
 
     def ask() -> str:
         try:
@@ -117,8 +122,10 @@ def test_a_pod_finds_another_by_its_service_name(place: Namespace) -> None:
 def test_a_name_outside_the_cluster_is_unknown_at_once(place: Namespace) -> None:
     place.pod("client")
     place.wait_until_ready("client")
-    script = "import socket, time; t = time.time()\ntry: socket.getaddrinfo('example.org', 80)\nexcept OSError as e: print(e.errno, time.time() - t < 2)"  # noqa: E501
-    assert place.kubectl("exec", "client", "--", "python3", "-c", script).strip() == "-2 True"
+    started = time.monotonic()
+    with pytest.raises(KubectlError, match="Name or service not known"):
+        place.kubectl("exec", "client", "--", "python3", "-c", "import socket; socket.getaddrinfo('example.org', 80)")
+    assert time.monotonic() - started < 5
 
 
 def test_kubectl_reads_logs_and_runs_commands(place: Namespace) -> None:
@@ -139,7 +146,7 @@ def test_kubectl_forwards_a_port(place: Namespace) -> None:
 def forwarded(place: Namespace, target: str, port: int) -> Iterator[str]:
     """A URL on loopback for as long as the context lasts."""
     words = (f"--namespace={place.name}", "port-forward", target, f":{port}", "--address=127.0.0.1")
-    command = [place.cluster.kubectl_path, f"--kubeconfig={place.cluster.kubeconfig}", *words]
+    command = [str(place.cluster.kubectl_path), f"--kubeconfig={place.cluster.kubeconfig}", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -163,11 +170,16 @@ def test_the_third_pod_that_wants_a_gpu_waits(place: Namespace) -> None:
     place.wait_until_ready("one", "two")
     place.pod("three", limits={GPU: "1"})
 
-    messages = eventually(lambda: [each.get("message", "") for each in place.status("three").get("conditions", [])], within=10)
+    assert f"Insufficient {GPU}" in eventually(lambda: why_unscheduled(place, "three"), within=10)
     given = {place.kubectl("exec", pod, "--", "printenv", "NVIDIA_VISIBLE_DEVICES").strip() for pod in ("one", "two")}
     assert given == {"gpu-0", "gpu-1"}
     assert place.status("three")["phase"] == "Pending"
-    assert f"Insufficient {GPU}" in messages[0]
+
+
+def why_unscheduled(place: Namespace, pod: str) -> str:
+    """The scheduler's words; empty before it has looked."""
+    query = '--output=jsonpath={.status.conditions[?(@.type=="PodScheduled")].message}'
+    return place.kubectl("get", "pod", pod, query)
 
 
 def test_a_sick_gpu_is_no_longer_offered(cluster: Cluster) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.harness import packages
+from tests.harness.lock import exclusive
 from tests.harness.progress import HarnessError, tail
 from tests.harness.tools import cache_dir
 
@@ -21,6 +22,14 @@ def build(dockerfile: Path, image: str, *, context: Path, build_args: Mapping[st
     """Builds with cached layers. Raises HarnessError with the end of the build's output."""
     packages.ensure(packages.IMAGES)
     _share_uv_cache()
+    # One at a time: what a failed build leaves can be told from a running one by nothing else.
+    with exclusive(_folder() / "lock", waiting="waiting for another image build"):
+        _call("rm", "--all")
+        _build(dockerfile, image, context, build_args)
+        _forget_older(image)
+
+
+def _build(dockerfile: Path, image: str, context: Path, build_args: Mapping[str, str]) -> None:
     _run(
         "build",
         # chroot: the one isolation that needs nothing that a container with root lacks.
@@ -32,7 +41,6 @@ def build(dockerfile: Path, image: str, *, context: Path, build_args: Mapping[st
         f"--tag={_local(image)}",
         str(context),
     )
-    _forget_older(image)
 
 
 def push(image: str, target: str) -> None:
@@ -42,8 +50,7 @@ def push(image: str, target: str) -> None:
 
 
 def _forget_older(image: str) -> None:
-    """Removes other tags of this name, with the layers that nothing else uses, and the containers of failed builds."""
-    _call("rm", "--all")
+    """Removes other tags of this name, with the layers that nothing else uses."""
     name = _local(image).rpartition(":")[0]
     listed = _call("images", "--format={{.Name}}:{{.Tag}}", "--filter", f"reference={name}").stdout.split()
     older = [tag for tag in listed if tag != _local(image)]
@@ -73,7 +80,6 @@ def _run(*arguments: str) -> None:
     with log.open("wb") as output:
         done = subprocess.run(_command(*arguments), env=_environment(), stdout=output, stderr=output, check=False)
     if done.returncode:
-        _call("rm", "--all")
         raise HarnessError(f"buildah {arguments[0]} failed; the end of {log}:\n{tail(log)}")
 
 

@@ -60,7 +60,7 @@ def _unescape(field: str) -> str:
 
 def _kill_until_gone(state: Path) -> None:
     deadline = time.monotonic() + 10
-    while pids := {*_shims(state), *_contained()}:
+    while pids := {*shims(state), *_contained()}:
         if time.monotonic() > deadline:
             raise HarnessError(f"processes {sorted(pids)} of the cluster's containers do not end")
         for pid in pids:
@@ -68,7 +68,7 @@ def _kill_until_gone(state: Path) -> None:
         time.sleep(0.02)
 
 
-def _shims(state: Path) -> Iterator[int]:
+def shims(state: Path) -> Iterator[int]:
     """containerd's shims carry the address of their containerd on the command line."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
