@@ -14,8 +14,9 @@ from pathlib import Path
 
 from tests.harness import base_image, buildah, cluster, docker, registry
 from tests.harness.handle import Cluster
+from tests.harness.lock import exclusive
 from tests.harness.progress import HarnessError, progress
-from tests.harness.tools import REPOSITORY
+from tests.harness.tools import REPOSITORY, cache_dir
 
 DOCKERFILES = {
     "penstock/operator": REPOSITORY / "Dockerfile.operator",
@@ -31,6 +32,12 @@ def build(
     Raises HarnessError with the end of the build's output.
     """
     arguments = dict(build_args or {})
+    # One at a time: a build ends with the removal of what failed ones left, and would take another's as such.
+    with exclusive(cache_dir() / "image-builds.lock", waiting="waiting for another program that is building images"):
+        return _build(dockerfile, name, context, arguments)
+
+
+def _build(dockerfile: Path, name: str, context: Path, arguments: dict[str, str]) -> str:
     with_docker = docker.answers()
     if not with_docker:
         arguments.setdefault("BASE_IMAGE", base_image.NAME)
