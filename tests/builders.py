@@ -1,5 +1,6 @@
 """Services, pods, deployments and what a pass sees of them, named so that a test's row reads as a sentence."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from penstock.conditions import Facts
 from penstock.failures import Cause
 from penstock.names import Slot
 from penstock.observe import Ended, Seen, SeenDeployment, SeenPod
-from penstock.rollout.decide import Decision
+from penstock.rollout.decide import Decision, decide
 from penstock.scaling import Scale
 from penstock.status import status as status_of
 
@@ -66,6 +67,22 @@ def seen(
     """What a pass knows; unless said otherwise, the active Service leads to every pod that is ready."""
     behind = frozenset(pod.name for pod in pods if pod.is_ready)
     return Seen(service or a_service(), deployment=deployment, pods=pods, **({"endpoints": behind} | rest))
+
+
+def during(
+    status: InferenceServiceStatus | RolloutStatus | None,
+    deployment: SeenDeployment | None = None,
+    *pods: SeenPod,
+    **rest: Any,
+) -> Seen:
+    """What a pass knows of a small service with this status."""
+    return seen(a_service(status=status), *pods, deployment=deployment, **rest)
+
+
+def decided(
+    about: Seen, current: str = "v2", now: datetime = T0, *, is_stopped: bool = False, causes: Sequence[Cause] = ()
+) -> Decision:
+    return decide(about, current, list(causes), now, is_stopped=is_stopped)
 
 
 def ready_pod(name: str = "chat-0", revision: str = "v1", **rest: Any) -> SeenPod:
