@@ -66,7 +66,7 @@ def _session_cluster(profile: str, config: pytest.Config) -> Iterator[Cluster]:
     try:
         # Building takes minutes the first time: its progress must be seen.
         with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-            cluster = clusters.up(profile, os.environ.get("PENSTOCK_CLUSTER"))
+            cluster = clusters.up(profile, clusters.named_provider())
     except CannotRunHere as reason:
         # In CI nothing may pass by not running.
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"no {profile} cluster here: {reason}")

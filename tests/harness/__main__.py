@@ -1,11 +1,10 @@
 """The harness on the command line: `python -m tests.harness --help`."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 
-from tests.harness import cluster, tools
+from tests.harness import cluster, images, tools
 from tests.harness.progress import HarnessError, progress, tail
 
 BUILT = tuple(name for name in tools.TOOLS if name != "kind")
@@ -30,20 +29,22 @@ def _parser() -> argparse.ArgumentParser:
     up = _with_profile(commands.add_parser("up", help="start a cluster, or say where the running one is"), _up)
     up.add_argument(
         "--cluster",
-        choices=("auto", *cluster.PROVIDERS),
-        default=os.environ.get("PENSTOCK_CLUSTER", "auto"),
-        help="who makes it; auto: kind where Docker may run privileged containers, else local ($PENSTOCK_CLUSTER)",
+        choices=cluster.PROVIDERS,
+        help="default: $PENSTOCK_CLUSTER, else kind where Docker may run privileged containers, else local",
     )
     _with_profile(commands.add_parser("down", help="stop and remove a cluster; its logs stay"), _down)
     commands.add_parser("status", help="say which clusters run").set_defaults(run=_status)
-    load = _with_profile(commands.add_parser("load-image", help="make a local image known to the node"), _load_image)
-    load.add_argument("image", help="its name, such as penstock-operator:dev")
+    load = commands.add_parser("load-image", help="bring a local image to the node cluster; prints its name there")
+    load.set_defaults(run=_load_image)
+    load.add_argument("image", help="its name, such as penstock/operator:1")
     logs = _with_profile(commands.add_parser("logs", help="print the end of each component's log"), _logs)
     logs.add_argument("component", nargs="*", help="only these (default: all)")
     logs.add_argument("--lines", type=int, default=30, help="of each (default: 30)")
     _with_profile(commands.add_parser("kubeconfig", help="print the path of the admin kubeconfig"), _kubeconfig)
     build = commands.add_parser("build-tools", help="build the cluster's programs, without starting anything")
-    build.add_argument("tool", nargs="*", choices=[[], *tools.TOOLS], help=f"default: {', '.join(BUILT)}")
+    build.add_argument(
+        "tool", nargs="*", metavar="TOOL", choices=[[], *tools.TOOLS], help=f"default: {', '.join(BUILT)}"
+    )
     build.set_defaults(run=_build_tools)
     prune = commands.add_parser("prune", help=f"empty the cache folder ({tools.cache_dir()}, $PENSTOCK_CACHE)")
     prune.set_defaults(run=lambda _: cluster.prune())
@@ -64,8 +65,7 @@ def _with_profile(
 
 
 def _up(options: argparse.Namespace) -> None:
-    provider = None if options.cluster == "auto" else options.cluster
-    made = cluster.up(options.profile, provider)
+    made = cluster.up(options.profile, options.cluster or cluster.named_provider())
     print(f"{made.profile} cluster ({made.provider}) at {made.api_url}\nexport KUBECONFIG={made.kubeconfig}")
 
 
@@ -79,7 +79,7 @@ def _status(_: argparse.Namespace) -> None:
 
 
 def _load_image(options: argparse.Namespace) -> None:
-    cluster.load_image(options.profile, options.image)
+    print(images.load(options.image))
 
 
 def _logs(options: argparse.Namespace) -> None:

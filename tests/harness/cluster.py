@@ -1,6 +1,7 @@
 """The one way to a cluster: `up`, `down`, `status`, `prune`; one cluster per profile and machine."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +49,8 @@ def up(profile: str, provider: str | None = None, *, hpa_sync_seconds: int = HPA
             raise HarnessError(
                 f"the {profile} cluster is there by {found.provider!r}: run `down` before --cluster {provider}"
             )
-        if found and _is_healthy(found):
+        # An existing one is asked for by KUBECONFIG, which may name another one by now.
+        if found and found.provider != "existing" and _is_healthy(found):
             return found
         chosen = provider or (found.provider if found else _choose())
         reason = requirements.missing(chosen, profile)
@@ -57,6 +59,14 @@ def up(profile: str, provider: str | None = None, *, hpa_sync_seconds: int = HPA
         cluster = _start(chosen, profile, hpa_sync_seconds)
         _file(profile).write_text(json.dumps(asdict(cluster), default=str))
         return cluster
+
+
+def named_provider() -> str | None:
+    """The provider that PENSTOCK_CLUSTER asks for; None when it leaves the choice to `up`. Raises HarnessError."""
+    name = os.environ.get("PENSTOCK_CLUSTER") or "auto"
+    if name not in {"auto", *PROVIDERS}:
+        raise HarnessError(f"PENSTOCK_CLUSTER is {name!r}, and must be auto, {', '.join(PROVIDERS)}")
+    return None if name == "auto" else name
 
 
 def down(profile: str) -> None:
@@ -105,6 +115,7 @@ def state(profile: str) -> Path:
 
 def _start(provider: str, profile: str, hpa_sync_seconds: int) -> Cluster:
     progress(f"starting a {profile} cluster with provider {provider}")
+    state(profile).mkdir(parents=True, exist_ok=True, mode=0o700)
     if provider == "existing":
         return existing.up(profile, state(profile))
     if provider == "kind":

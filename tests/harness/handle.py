@@ -10,6 +10,8 @@ from tests.harness import control_plane
 from tests.harness.processes import Processes
 from tests.harness.progress import HarnessError
 
+STOP_GRACE_SECONDS = 2.0  # The API server would wait a minute for its watches to end.
+
 
 class KubectlError(HarnessError):
     """kubectl said no; the message is what it printed."""
@@ -30,7 +32,8 @@ class Cluster:
     def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002 (the name subprocess has for it)
         """Standard output of kubectl; `input` is its standard input. Raises KubectlError with its standard error."""
         done = subprocess.run(
-            [self.kubectl_path, f"--kubeconfig={self.kubeconfig}", *arguments],
+            # kubectl's own cache would grow in the home folder, by one entry for each cluster's port.
+            [self.kubectl_path, f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self.state / 'kubectl'}", *arguments],
             input=input,
             stdin=None if input is not None else subprocess.DEVNULL,
             capture_output=True,
@@ -53,9 +56,8 @@ class Cluster:
     def stop_component(self, name: str, *, signal_number: int = signal.SIGTERM) -> None:
         """Ends one component (etcd, apiserver, controller-manager, scheduler, kwok, kubelet, …) until it is started."""
         self._must_be_local()
-        self._processes.record(name)
-        self._processes.kill(name, signal_number)
-        self._processes.interrupt(name)
+        self._processes.record(name)  # A name that nobody knows is an error, not a component that is down already.
+        self._processes.interrupt(name, signal_number=signal_number, grace=STOP_GRACE_SECONDS)
 
     def start_component(self, name: str) -> None:
         """Starts it again as it was; returns when the API server is ready."""

@@ -38,7 +38,6 @@ def load_image(profile: str, state: Path, image: str) -> None:
 
 
 def _kind(profile: str, state: Path) -> KindCluster:
-    state.mkdir(parents=True, exist_ok=True)
     # pytest-kind makes a folder where it stands.
     with chdir(state):
         return KindCluster(

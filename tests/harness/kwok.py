@@ -80,5 +80,5 @@ def node(name: str, *, gpus: int = 0) -> dict[str, object]:
 def make_nodes(cluster: Cluster) -> None:
     """Creates the nodes and waits until they are Ready. Raises KubectlError when they are not within 60 s."""
     manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(nodes())})
-    cluster.kubectl("apply", "--server-side", "--field-manager=tests", "-f", "-", input=manifest)
+    cluster.kubectl("apply", "--server-side", "--validate=false", "-f", "-", input=manifest)
     cluster.kubectl("wait", "--for=condition=Ready", "node", "-l", "type=kwok", "--timeout=60s")

@@ -12,7 +12,6 @@ from tests.harness.processes import Processes
 def up(profile: str, state: Path, *, hpa_sync_seconds: int) -> Cluster:
     """Starts a new cluster; what a crashed one has left in `state` is removed first."""
     down(profile, state)
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         return _node_up(state, hpa_sync_seconds) if profile == "node" else _control_plane_up(state, hpa_sync_seconds)
     except BaseException:
@@ -25,7 +24,8 @@ def down(profile: str, state: Path) -> None:
     """Stops and removes everything but the logs; a no-op where there is nothing."""
     if profile == "node":
         node.stop(state)
-    Processes(state).stop_all()
+    # Their data is deleted next: there is nothing to finish.
+    Processes(state).stop_all(grace=0)
     for path in state.glob("*"):
         if path.name != "logs":
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -76,9 +76,9 @@ class Processes:
         self.interrupt(name, grace=grace)
         self._file(name).unlink(missing_ok=True)
 
-    def interrupt(self, name: str, *, grace: float = 10) -> None:
+    def interrupt(self, name: str, *, grace: float = 10, signal_number: int = signal.SIGTERM) -> None:
         """Stops a program as `stop` does, and remembers its command for `resume`."""
-        self.kill(name, signal.SIGTERM)
+        self.kill(name, signal_number)
         if not self._gone_within(name, grace):
             self.kill(name, signal.SIGKILL)
             self._gone_within(name, 10)
@@ -100,10 +100,10 @@ class Processes:
         if record:
             os.killpg(record.pid, signal_number)
 
-    def stop_all(self) -> None:
+    def stop_all(self, *, grace: float = 10) -> None:
         """Stops every program, the last started first."""
         for name in reversed(self.names()):
-            self.stop(name)
+            self.stop(name, grace=grace)
 
     def names(self) -> list[str]:
         """Every program that was started and not stopped, running or crashed, in the order of starting."""
