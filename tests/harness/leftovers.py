@@ -60,7 +60,7 @@ def _unescape(field: str) -> str:
 
 def _kill_until_gone(state: Path) -> None:
     deadline = time.monotonic() + 10
-    while pids := {*shims(state), *_contained()}:
+    while pids := {*shims(state), *contained()}:
         if time.monotonic() > deadline:
             raise HarnessError(f"processes {sorted(pids)} of the cluster's containers do not end")
         for pid in pids:
@@ -79,7 +79,8 @@ def shims(state: Path) -> Iterator[int]:
             yield int(process.name)
 
 
-def _contained() -> Iterator[int]:
+def contained() -> Iterator[int]:
+    """Every process in a container of the node."""
     for cgroup in _cgroups():
         yield from map(int, (cgroup / "cgroup.procs").read_text().split())
 
