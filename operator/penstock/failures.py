@@ -62,11 +62,12 @@ def _of_deployment(seen: Seen) -> Iterable[Cause]:
     if failure is None or seen.deployment is None:
         return
     reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in failure else Reason.POD_CREATION_FAILED
-    yield Cause(reason, f"Deployment/{seen.service.metadata.name}", _short(failure), seen.deployment.revision)
+    yield Cause(reason, f"Deployment/{seen.deployment.name}", _short(failure), seen.deployment.revision)
 
 
 def _of_pods(seen: Seen, now: datetime) -> Iterable[Cause]:
-    for pod in sorted(seen.pods, key=lambda pod: pod.name):
+    newest = seen.deployment.revision if seen.deployment else ""
+    for pod in sorted(seen.pods, key=lambda pod: (pod.revision != newest, pod.name)):
         if pod.is_ready or pod.is_leaving:
             continue
         cause = _of_pod(pod, seen, now)
@@ -108,7 +109,7 @@ def _told(ended: Ended) -> tuple[Reason, str]:
     try:
         report = json.loads(ended.message)
         return _REPORTED[report["reason"]], str(report["message"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):  # Anybody's container may write anything here.
         said = ended.message.strip()
         end = f"exit code {ended.exit_code}"
         return Reason.CRASH_LOOPING, f"{end}: {said}" if said else end

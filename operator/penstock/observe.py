@@ -41,6 +41,7 @@ class SeenDeployment:
     available: int = 0
     is_observed: bool = False  # the Deployment controller has acted on the spec that is there now
     creation_failure: str | None = None  # why its ReplicaSet cannot create pods, in the API server's words
+    name: str = ""
 
     @property
     def is_complete(self) -> bool:
@@ -150,6 +151,7 @@ def deployment(child: Manifest) -> SeenDeployment:
         available=status.get("availableReplicas", 0),
         is_observed=status.get("observedGeneration", 0) >= child["metadata"].get("generation", 1),
         creation_failure=failure.get("message") if failure.get("status") == "True" else None,
+        name=child["metadata"]["name"],
     )
 
 
@@ -216,9 +218,12 @@ def _ended(containers: Iterable[Mapping[str, Any]]) -> Ended | None:
     for container in containers:
         if container.get("ready"):
             continue
-        for state in (container.get("state", {}), container.get("lastState", {})):
+        now = container.get("state", {})
+        # A server that ends again and again serves nobody, however content it is with itself.
+        is_looping = now.get("waiting", {}).get("reason") == "CrashLoopBackOff"
+        for state in (now, container.get("lastState", {})):
             ended = state.get("terminated")
-            if ended and (ended.get("exitCode") or ended.get("reason") == "OOMKilled"):
+            if ended and (is_looping or ended.get("exitCode") or ended.get("reason") == "OOMKilled"):
                 message, at = ended.get("message", ""), _time(ended.get("finishedAt"))
                 return Ended(ended.get("reason", ""), ended.get("exitCode", 0), message, at)
     return None
