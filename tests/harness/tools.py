@@ -19,7 +19,7 @@ from tests.harness.lock import exclusive
 from tests.harness.progress import HarnessError, progress, tail
 
 REPOSITORY = Path(__file__).parents[2]
-FREE_BYTES_FOR_A_BUILD = 8 * 2**30
+FREE_BYTES_FOR_A_BUILD = 15 * 2**30
 HEARTBEAT_SECONDS = 30.0
 KUBERNETES_VERSION = "v1.35.4"
 
