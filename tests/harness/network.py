@@ -42,6 +42,11 @@ def up(state: Path) -> None:
     _run(f"ip route replace {SERVICE_CIDR} dev {BRIDGE}")
 
 
+def is_changed(state: Path) -> bool:
+    """Whether `up` has begun, and no `down` has ended since."""
+    return (state / "sysctl.json").exists()
+
+
 def down(state: Path) -> None:
     """Takes away the bridge, its route, and every chain and rule of kubelet and kube-proxy."""
     for family in ("iptables", "ip6tables"):
@@ -103,8 +108,6 @@ def _remember_sysctls(file: Path) -> None:
 
 
 def _restore_sysctls(file: Path) -> None:
-    if not file.exists():
-        return
     for name, value in json.loads(file.read_text()).items():
         if _sysctl(name).read_text() != value:
             _sysctl(name).write_text(value)

@@ -43,6 +43,8 @@ def start(plane: ControlPlane, cluster: Cluster) -> None:
 
 def stop(state: Path) -> None:
     """Stops every program of the node and removes what it left outside its state folder; safe at any time."""
+    if not network.is_changed(state):
+        return
     processes = Processes(state)
     for name in ("metrics-server", "device-plugin", "kubelet", "kube-proxy"):
         processes.stop(name)
