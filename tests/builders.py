@@ -8,12 +8,12 @@ from typing import Any
 from penstock import names
 from penstock.api.status import InferenceServiceStatus, RolloutStatus
 from penstock.api.v1alpha1 import InferenceService, parse
-from penstock.conditions import Facts
-from penstock.failures import Cause
+from penstock.conditions import Facts, Problem
+from penstock.failures import Cause, causes
 from penstock.names import Slot
 from penstock.observe import Ended, Seen, SeenDeployment, SeenPod
 from penstock.rollout.decide import Decision, decide
-from penstock.scaling import Scale
+from penstock.scaling import Scale, scale
 from penstock.status import status as status_of
 
 T0 = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -173,9 +173,19 @@ def rolled_back(failed: str = "v2", stable: str = "v1", message: str = "") -> Ro
     )
 
 
-def reported(decision: Decision, about: Seen, causes: list[Cause], now: datetime, scale: Scale) -> InferenceService:
+def facts(
+    about: Seen, current: str = "v1", now: datetime = T0, *, problem: Problem | None = None, paused: str | None = None
+) -> Facts:
+    """What a pass makes of it, when the spec asks for the revision `current`."""
+    found = causes(about, now)
+    size = scale(about.service, about.deployment.ready if about.deployment else 0)
+    decision = decided(about, current, now, is_stopped=paused is not None or size.off is not None, causes=found)
+    return Facts(about, decision, size, found, problem, paused)
+
+
+def reported(decision: Decision, about: Seen, now: datetime, size: Scale) -> InferenceService:
     """The service after a pass has written its status."""
-    return with_status(about.service, status_of(Facts(about, decision, scale, causes), now))
+    return with_status(about.service, status_of(Facts(about, decision, size, []), now))
 
 
 _RUNNING: dict[str, Any] = {"running_since": T0, "ip": "10.0.0.7"}

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from penstock.api import meta
 from penstock.api.meta import ConditionStatus
+from penstock.api.predictor import Predictor
 from penstock.failures import Cause, most_telling
 from penstock.names import Condition, Reason
 from penstock.observe import Seen
@@ -94,7 +95,7 @@ def by_type(found: Iterable[meta.Condition]) -> dict[str, meta.Condition]:
 
 def _ready(facts: Facts) -> Verdict:
     if facts.is_serving:
-        return "True", Reason.READY, "the model answers"
+        return "True", Reason.READY, _proof(facts.seen.service.spec.predictor)
     if facts.scale.off is not None:
         return "False", facts.scale.off, _OFF[facts.scale.off]
     if facts.problem is not None:
@@ -103,6 +104,14 @@ def _ready(facts: Facts) -> Verdict:
     if cause is not None:
         return "False", cause.reason, f"{cause.object}: {cause.message}"
     return "False", Reason.WAITING_FOR_PODS, "no pod is ready yet"
+
+
+def _proof(predictor: Predictor) -> str:
+    """What Ready rests on; without a readiness probe of its own, a foreign server has only shown an open port."""
+    if predictor.model is not None:
+        return "the model answers"
+    container = (predictor.containers or [{}])[0]
+    return "its readiness probe passes" if container.get("readinessProbe") else "its port accepts connections"
 
 
 _OFF = {
@@ -116,6 +125,8 @@ def _progressing(facts: Facts) -> Verdict:
     if decision.phase in ("Stable", "RolledBack") or decision.is_overdue:
         reason = Reason.STABLE if decision.phase == "Stable" else Reason.PROGRESS_DEADLINE_EXCEEDED
         return "False", reason, decision.message
+    if facts.problem is not None:
+        return "False", facts.problem.reason, facts.problem.message
     if facts.paused is not None or facts.scale.off is not None:
         return "False", facts.scale.off or Reason.PAUSED_BY_USER, "the rollout stands still, and so does its deadline"
     return "True", Reason.ROLLOUT_IN_PROGRESS, decision.message

@@ -55,7 +55,7 @@ def status(facts: Facts, now: datetime) -> InferenceServiceStatus:
         rollout=_rollout(facts.decision),
         autoscaling=autoscaling(facts),
         download=_download(seen),
-        blocked_by=_blockers(facts.causes, old.blocked_by, now),
+        blocked_by=_blockers(facts, old.blocked_by, now),
     )
 
 
@@ -89,7 +89,7 @@ def transitions(old: InferenceServiceStatus, new: InferenceServiceStatus) -> lis
     stalled, was_stalled = after.get(names.Condition.STALLED), before.get(names.Condition.STALLED)
     if stalled and stalled.status == "True" and (not was_stalled or was_stalled.reason != stalled.reason):
         told.append(Transition(stalled.reason, stalled.message, is_warning=True))
-    known = {blocker.reason for blocker in old.blocked_by}
+    known = {blocker.reason for blocker in old.blocked_by} | {transition.reason for transition in told}
     told += [Transition(b.reason, f"{b.object}: {b.message}", True) for b in new.blocked_by if b.reason not in known]
     return told + _rollout_transitions(old.rollout or RolloutStatus(), new.rollout or RolloutStatus())
 
@@ -118,7 +118,8 @@ def _phase(facts: Facts) -> Phase:
         return "Degraded"
     if facts.is_serving:
         return "Progressing" if facts.decision.phase == "Progressing" else "Ready"
-    if facts.decision.phase == "Stable" and not facts.is_scaling_up:
+    is_failing = bool(facts.causes) or any(pod.is_started and not pod.is_leaving for pod in facts.seen.pods)
+    if facts.decision.phase == "Stable" and is_failing and not facts.is_scaling_up:
         return "Degraded"
     is_running = any(pod.running_since and not pod.is_leaving for pod in facts.seen.pods)
     return "Loading" if is_running and not facts.causes else "Pending"
@@ -225,9 +226,14 @@ def _download(seen: Seen) -> Download | None:
     return Download(bytes=progress.bytes, total_bytes=progress.total_bytes, bytes_per_second=progress.bytes_per_second)
 
 
-def _blockers(causes: Sequence[Cause], old: Sequence[Blocker], now: datetime) -> list[Blocker]:
+def _blockers(facts: Facts, old: Sequence[Blocker], now: datetime) -> list[Blocker]:
     since = {blocker.reason: blocker.since for blocker in old}
+    found = [(cause.reason, cause.object, cause.message) for cause in facts.causes]
+    if facts.problem is not None:
+        found.insert(
+            0, (facts.problem.reason, f"{names.KIND}/{facts.seen.service.metadata.name}", facts.problem.message)
+        )
     return [
-        Blocker(reason=cause.reason, object=cause.object, message=cause.message, since=since.get(cause.reason) or now)
-        for cause in causes[:_MOST_BLOCKERS]
+        Blocker(reason=reason, object=where, message=message, since=since.get(reason) or now)
+        for reason, where, message in found[:_MOST_BLOCKERS]
     ]

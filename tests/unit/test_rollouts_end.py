@@ -179,7 +179,7 @@ class Rollouts(RuleBasedStateMachine):
         return decide(about, self.current, [], self.now, is_stopped=self.is_paused or self.replicas == 0)
 
     def _report(self, about: Seen, decision: Decision) -> InferenceServiceStatus:
-        return reported(decision, about, [], self.now, Scale(self.replicas)).status
+        return reported(decision, about, self.now, Scale(self.replicas)).status
 
 
 Rollouts.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
