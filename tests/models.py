@@ -1,4 +1,4 @@
-"""Small models for tests and the demo: real ones, made once and cached, and random tiny ones.
+"""Small real models for tests and the demo, made once and kept in the cache folder.
 
 `python -m tests.models [NAME]` prints the directory of one model (smollm2 by default), making it first if need be.
 """
@@ -16,21 +16,12 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from tokenizers import AddedToken, BertWordPieceTokenizer, Tokenizer, decoders, models, pre_tokenizers, trainers
-
 from tests.harness.lock import exclusive
 from tests.harness.tools import cache_dir
 
 SENTENCES = Path(__file__).parent / "data" / "sentiment.jsonl"
 LABELS = ("negative", "positive")
 _HELD_OUT = 60  # the last sentences of the file, which no training sees
-
-_CHAT_TEMPLATE = (
-    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-_SPECIAL_TOKENS: list[str | AddedToken] = ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
-_WORDPIECE_TOKENS: list[str | AddedToken] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def smollm2() -> Path:
@@ -53,51 +44,6 @@ def sentences(*, held_out: bool) -> list[tuple[str, str]]:
     rows = [json.loads(line) for line in SENTENCES.read_text(encoding="utf-8").splitlines()]
     pairs = [(row["text"], row["label"]) for row in rows]
     return pairs[-_HELD_OUT:] if held_out else pairs[:-_HELD_OUT]
-
-
-def tiny_llama(directory: Path) -> Path:
-    """A random Llama of 2 layers with grouped-query attention, a real tokenizer and a chat template."""
-    transformers = _module("transformers")
-
-    tokenizer = _byte_level_tokenizer()
-    config = transformers.LlamaConfig(
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        **_token_ids(tokenizer),
-    )
-    return _save(transformers.LlamaForCausalLM, config, tokenizer, directory)
-
-
-def tiny_gpt2(directory: Path) -> Path:
-    """A random GPT-2 of 2 layers with a real tokenizer and a chat template."""
-    transformers = _module("transformers")
-
-    tokenizer = _byte_level_tokenizer()
-    config = transformers.GPT2Config(n_embd=64, n_layer=2, n_head=4, n_positions=512, **_token_ids(tokenizer))
-    return _save(transformers.GPT2LMHeadModel, config, tokenizer, directory)
-
-
-def tiny_bert(directory: Path, *, labels: Sequence[str] = ()) -> Path:
-    """A random BERT of 2 layers with a real tokenizer; with labels a classifier, without an encoder."""
-    transformers = _module("transformers")
-
-    tokenizer = _wordpiece_tokenizer()
-    config = transformers.BertConfig(
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=128,
-        vocab_size=len(tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
-        **_label_ids(labels),
-    )
-    architecture = transformers.BertForSequenceClassification if labels else transformers.BertModel
-    return _save(architecture, config, tokenizer, directory)
 
 
 def _made_once(name: str, make: Callable[[Path], None], *, sources: Sequence[str], data: Path | None = None) -> Path:
@@ -169,7 +115,9 @@ def _make_classifier(directory: Path) -> None:
 
     torch.manual_seed(0)
     tokenizer = transformers.AutoTokenizer.from_pretrained(minilm())
-    model = transformers.BertForSequenceClassification.from_pretrained(minilm(), **_label_ids(LABELS))
+    model = transformers.BertForSequenceClassification.from_pretrained(
+        minilm(), id2label=dict(enumerate(LABELS)), label2id={label: i for i, label in enumerate(LABELS)}
+    )
     texts, labels = zip(*sentences(held_out=False), strict=True)
     wanted = torch.tensor([LABELS.index(label) for label in labels])
     with torch.inference_mode():
@@ -196,52 +144,6 @@ def _package_folder(package: str) -> Path:
     if spec is None or spec.origin is None:
         raise RuntimeError(f"the package {package} is not installed; it is among the development dependencies")
     return Path(spec.origin).parent
-
-
-def _byte_level_tokenizer() -> Any:
-    transformers = _module("transformers")
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=512, special_tokens=_SPECIAL_TOKENS, initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator([text for text, _ in sentences(held_out=False)], trainer)
-    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|end|>")
-    fast.chat_template = _CHAT_TEMPLATE
-    return fast
-
-
-def _wordpiece_tokenizer() -> Any:
-    transformers = _module("transformers")
-
-    trained = BertWordPieceTokenizer()
-    texts = (text for text, _ in sentences(held_out=False))
-    trained.train_from_iterator(texts, vocab_size=512, special_tokens=_WORDPIECE_TOKENS, show_progress=False)
-    return transformers.BertTokenizer(vocab=trained.get_vocab(), model_max_length=128)
-
-
-def _label_ids(labels: Sequence[str]) -> dict[str, Any]:
-    """The names of a classifier's outputs; an encoder without outputs has none."""
-    if not labels:
-        return {}
-    return {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
-
-
-def _token_ids(tokenizer: Any) -> dict[str, int]:
-    end = tokenizer.eos_token_id
-    return {"vocab_size": len(tokenizer), "eos_token_id": end, "pad_token_id": end, "bos_token_id": end}
-
-
-def _save(architecture: Any, config: Any, tokenizer: Any, directory: Path) -> Path:
-    torch = _module("torch")
-
-    torch.manual_seed(0)
-    architecture(config).eval().save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    return directory
 
 
 def main() -> None:

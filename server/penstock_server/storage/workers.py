@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from penstock_server.storage.errors import Progress, Reason, StorageError
@@ -57,18 +57,24 @@ class Workers:
         for item in items:
             waiting.put(item)
         self.alive()
-        with ThreadPoolExecutor(PARALLELISM, thread_name_prefix="download") as pool:
-            pending = {pool.submit(self._work_off, waiting, work) for _ in range(min(PARALLELISM, len(items)))}
-            try:
-                while pending:
-                    done, pending = wait(pending, timeout=_TICK_SECONDS, return_when=FIRST_EXCEPTION)
-                    for future in done:
-                        future.result()
-                    self.tell()
-                    self._check_stalled()
-            except BaseException:
-                self._stop.set()
-                raise
+        try:
+            with ThreadPoolExecutor(PARALLELISM, thread_name_prefix="download") as pool:
+                pending = {pool.submit(self._work_off, waiting, work) for _ in range(min(PARALLELISM, len(items)))}
+                self._watch(pending)
+        finally:
+            self._stop.clear()  # All workers have ended; the caller may start over with another list.
+
+    def _watch(self, pending: "set[Future[None]]") -> None:
+        try:
+            while pending:
+                done, pending = wait(pending, timeout=_TICK_SECONDS, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
+                self.tell()
+                self._check_stalled()
+        except BaseException:
+            self._stop.set()
+            raise
 
     def _work_off(self, waiting: "queue.SimpleQueue[_Item]", work: Callable[[_Item], None]) -> None:
         while True:
