@@ -12,7 +12,7 @@ import structlog
 
 from penstock_server import storage
 from penstock_server.config import Settings
-from penstock_server.engine.architectures import UnsupportedModel
+from penstock_server.engine.architectures import Identity, UnsupportedModel, identify
 from penstock_server.failure import ExitCode, StartupFailure
 from penstock_server.metrics import Metrics
 from penstock_server.status import AnyEngine, Served, State
@@ -76,24 +76,29 @@ def _reporter(served: Served, metrics: Metrics) -> Callable[[storage.Progress], 
 
 
 def _build(directory: Path, settings: Settings, metrics: Metrics) -> AnyEngine:
-    # torch takes seconds to import: here the server already answers its probes.
-    from penstock_server.engine.build import Plan, build  # noqa: PLC0415
-    from penstock_server.engine.devices import DType  # noqa: PLC0415
-
-    plan = Plan(
-        task=settings.task,
-        dtype=cast("DType", settings.dtype),
-        max_queue=settings.max_queue,
-        gpu_requested=settings.gpu_requested,
-        on_batch=metrics.batch_size.observe,
-    )
     try:
-        return build(directory, plan)
+        identity = identify(directory, settings.task)
+        return _engine(directory, identity, settings, metrics)
     except UnsupportedModel as error:
         raise StartupFailure(ExitCode.UNSUPPORTED_MODEL, "UnsupportedModel", str(error)) from error
     except Exception as error:  # Damaged files surface as nearly any exception of the libraries that read them.
         message = f"the model does not load: {type(error).__name__}: {error}"
         raise StartupFailure(ExitCode.LOAD_FAILED, "ModelLoadFailed", message) from error
+
+
+def _engine(directory: Path, identity: Identity, settings: Settings, metrics: Metrics) -> AnyEngine:
+    # torch takes seconds to import: by now the server answers its probes, and the model's small files are in order.
+    from penstock_server.engine.build import Plan, build  # noqa: PLC0415
+    from penstock_server.engine.devices import DType  # noqa: PLC0415
+
+    plan = Plan(
+        identity=identity,
+        dtype=cast("DType", settings.dtype),
+        max_queue=settings.max_queue,
+        gpu_requested=settings.gpu_requested,
+        on_batch=metrics.batch_size.observe,
+    )
+    return build(directory, plan)
 
 
 async def _warm_up(engine: AnyEngine, served: Served) -> None:

@@ -140,3 +140,7 @@ async def _signal_within(stop: "asyncio.Queue[signal.Signals]", seconds: float) 
 def _leave() -> NoReturn:
     sys.stderr.flush()
     os._exit(ExitCode.DRAINED)
+
+
+if __name__ == "__main__":
+    main()

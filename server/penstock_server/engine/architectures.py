@@ -1,6 +1,7 @@
-"""Which models are served, and for what."""
+"""Which models are served, and for what. Needs no torch, so that a hopeless model is refused at once."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,22 @@ ENCODER_SUFFIXES = ("Model", "ForMaskedLM")
 
 class UnsupportedModel(Exception):
     """The model's files are readable, but nothing here serves them; str() says what is served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a model directory holds, as far as its small files say."""
+
+    architecture: str
+    task: Task
+
+
+def identify(directory: Path, wanted: TaskChoice) -> Identity:
+    """What to serve a directory for. Raises UnsupportedModel."""
+    name = architecture(read_config(directory))
+    task = choose_task(wanted, name, directory)
+    refuse_pickles(directory)
+    return Identity(name, task)
 
 
 def read_config(directory: Path) -> dict[str, Any]:

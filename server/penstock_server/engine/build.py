@@ -16,15 +16,12 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from penstock_server.engine import devices
 from penstock_server.engine.architectures import (
-    TaskChoice,
+    Identity,
     UnsupportedModel,
-    architecture,
-    choose_task,
-    read_config,
-    refuse_pickles,
 )
 from penstock_server.engine.encoding import SequenceEncoder
 from penstock_server.engine.generation import GenerationEngine
@@ -47,7 +44,7 @@ NO_LIMIT = 10**9
 class Plan:
     """What to build, beside the directory."""
 
-    task: TaskChoice
+    identity: Identity
     dtype: devices.DType
     max_queue: int
     gpu_requested: bool
@@ -60,13 +57,12 @@ def build(directory: Path, plan: Plan) -> TextEngine | EncodingEngine:
     Raises UnsupportedModel for what this server does not serve; anything else (OSError, ValueError, RuntimeError) is
     a model whose files do not load.
     """
-    name = architecture(read_config(directory))
-    task = choose_task(plan.task, name, directory)
-    refuse_pickles(directory)
+    task = plan.identity.task
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     device = _device(plan)
     tokenizer = _tokenizer(directory)
     model = _model(directory, task, devices.dtype(plan.dtype, device), device)
-    info = _info(model, tokenizer, task, name, directory)
+    info = _info(model, tokenizer, plan.identity, directory)
     if task is Task.TEXT_GENERATION:
         return GenerationEngine(
             model,
@@ -110,19 +106,17 @@ def _model(directory: Path, task: Task, dtype: torch.dtype, device: torch.device
     return model.eval().to(device)  # type: ignore[no-any-return]
 
 
-def _info(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task, name: str, directory: Path
-) -> ModelInfo:
-    classifies = task is Task.TEXT_CLASSIFICATION
+def _info(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, identity: Identity, directory: Path) -> ModelInfo:
+    classifies = identity.task is Task.TEXT_CLASSIFICATION
     embeddings: Any = model.get_input_embeddings()
     return ModelInfo(
-        task=task,
-        architecture=name,
+        task=identity.task,
+        architecture=identity.architecture,
         dtype=str(model.dtype).removeprefix("torch."),
         device=str(model.device),
         max_model_len=_max_model_len(model, tokenizer, directory),
         vocabulary=embeddings.weight.shape[0],
-        defaults=_defaults(model) if task is Task.TEXT_GENERATION else Sampling(),
+        defaults=_defaults(model) if identity.task is Task.TEXT_GENERATION else Sampling(),
         labels=_labels(model) if classifies else (),
         exclusive_labels=classifies and classification_head(model.config).exclusive,
         has_chat_template=bool(tokenizer.chat_template),

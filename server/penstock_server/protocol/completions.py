@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,11 +82,11 @@ async def complete(request: web.Request, service: Service) -> web.StreamResponse
     return await _answer(request, service, engine, Reply(PLAIN, body, requests, Usage(sum(map(len, prompts)))))
 
 
-async def _prompts(engine: TextEngine, prompt: str | Sequence[Any]) -> list[list[int]]:
+async def _prompts(engine: TextEngine, prompt: Any) -> list[list[int]]:
     if isinstance(prompt, str):
         return await engine.tokenize([prompt])
     if isinstance(prompt[0], int):
-        return [[int(token) for token in prompt]]
+        return [list(prompt)]
     if isinstance(prompt[0], str):
         return await engine.tokenize(prompt)
     return [list(ids) for ids in prompt]

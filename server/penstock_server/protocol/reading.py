@@ -5,7 +5,7 @@ from typing import Any, ClassVar, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import ErrorDetails, from_json
+from pydantic_core import from_json
 
 from penstock_server.errors import BadRequest
 
@@ -49,30 +49,26 @@ async def read(request: web.Request, kind: type[B]) -> B:
     try:
         return kind.model_validate(parsed)
     except ValidationError as error:
-        raise _refusal(error) from None
+        raise _refusal(error, parsed) from None
 
 
-def _refusal(error: ValidationError) -> BadRequest:
+def _refusal(error: ValidationError, body: Any) -> BadRequest:
     """The first fault; of a union's branches, the one that got furthest into the value."""
     faults = error.errors(include_url=False, include_input=False)
     unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
     fault = unknown[0] if unknown else max(faults, key=lambda fault: len(fault["loc"]))
-    path = field_path(fault["loc"])
+    path = field_path(fault["loc"], body)
     if unknown:
         return BadRequest(f"{path}: not supported by this server", param=path, code="unsupported_parameter")
-    return BadRequest(f"{path}: {_words(fault)}", param=path, code="invalid_value")
+    return BadRequest(f"{path}: {fault['msg'].removeprefix('Value error, ')}", param=path, code="invalid_value")
 
 
-def _words(fault: ErrorDetails) -> str:
-    return fault["msg"].removeprefix("Value error, ")
-
-
-def field_path(loc: Sequence[str | int]) -> str:
-    """messages[0].content; the tags pydantic adds for a union's branches are left out."""
-    path = ""
+def field_path(loc: Sequence[str | int], body: Any) -> str:
+    """messages[0].content; pydantic's names for the branches of a union, which lead nowhere in `body`, are left out."""
+    path, here = "", body
     for part in loc:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif part.isidentifier():
-            path += f".{part}" if path else part
-    return path or "body"
+        if isinstance(here, dict) and isinstance(part, str):
+            path, here = f"{path}.{part}", here.get(part)
+        elif isinstance(here, list) and isinstance(part, int):
+            path, here = f"{path}[{part}]", here[part]
+    return path.removeprefix(".") or "body"
