@@ -16,14 +16,19 @@ _MERGE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "initContainers": ("name",),
     "volumes": ("name",),
     "env": ("name",),
+    # Of a Service by port, of a container by containerPort.
+    "ports": ("port", "containerPort", "protocol"),
     "volumeMounts": ("mountPath",),
+    "volumeDevices": ("devicePath",),
     "imagePullSecrets": ("name",),
     "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
     "ownerReferences": ("uid",),
 }
 # Numbers that the API server may hand back in another spelling.
 _QUANTITY_MAPS: Final = frozenset({"limits", "requests"})
-_QUANTITY_FIELDS: Final = frozenset({"sizeLimit", "averageValue", "value", "divisor"})
+_QUANTITY_FIELDS: Final = frozenset({"sizeLimit", "averageValue", "divisor"})
+# Left out, these mean true: their false is a word that must stand there.
+_TRUE_BY_DEFAULT: Final = frozenset({"automountServiceAccountToken", "enableServiceLinks", "allowPrivilegeEscalation"})
 
 
 def differs(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> str | None:
@@ -36,7 +41,7 @@ def _mapping(wanted: Mapping[str, Any], live: Mapping[str, Any], path: str) -> s
     for key, value in wanted.items():
         here = f"{path}.{key}" if path else key
         if key not in live:
-            if _is_empty(value):
+            if _is_empty(value) and key not in _TRUE_BY_DEFAULT:
                 continue
             return here
         found = _quantities(value, live[key], here) if key in _QUANTITY_MAPS else _value(value, live[key], here, key)
@@ -89,7 +94,7 @@ def _merged(wanted: Sequence[Any], live: Sequence[Any], path: str, keys: tuple[s
 def _same_amount(one: Any, other: Any) -> bool:
     try:
         return quantity.equal(one, other)
-    except ValueError:  # An environment variable's `value` need not be a quantity.
+    except ValueError:
         return False
 
 

@@ -7,10 +7,10 @@ from penstock import names
 from penstock.api.model import ModelSpec
 from penstock.api.predictor import Predictor
 from penstock.api.v1alpha1 import InferenceService
-from penstock.desired import gpu, storage
+from penstock.desired import gpu, metadata, storage
 
 # Seconds that a pod goes on accepting after SIGTERM, while the endpoints of its Service are updated everywhere.
-DRAIN_DELAY_SECONDS: Final = 10
+_DRAIN_DELAY_SECONDS: Final = 10
 _STARTUP_PERIOD_SECONDS: Final = 2
 _LOCKED_DOWN: Final = {
     "allowPrivilegeEscalation": False,
@@ -28,7 +28,7 @@ def model_server(service: InferenceService, model: ModelSpec, *, server_image: s
         "args": [*_arguments(service, model), *model.args],
         "ports": [{"name": names.PORT, "containerPort": names.CONTAINER_PORT, "protocol": "TCP"}],
         "resources": gpu.resources(model.resources.to_dict()),
-        "volumeMounts": [*storage.mounts(model.storage_uri), *predictor.volume_mounts],
+        "volumeMounts": metadata.merged(storage.mounts(model.storage_uri), predictor.volume_mounts, key="mountPath"),
         "securityContext": _LOCKED_DOWN,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         **_probes(service.spec.rollout.progress_deadline_seconds),
@@ -40,18 +40,21 @@ def model_server(service: InferenceService, model: ModelSpec, *, server_image: s
 
 def foreign(predictor: Predictor, container: dict[str, Any]) -> dict[str, Any]:
     """The user's server as given, with what serving needs filled in where it is silent."""
-    port = target_port(container)
+    port, delay = target_port(container), drain_delay_seconds(predictor)
     defaults: dict[str, Any] = {
         "name": names.CONTAINER,
         "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 2},
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        # A foreign server seldom drains by itself: it stays up until no endpoint points to it any more.
-        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_DELAY_SECONDS}}},
     }
+    # A foreign server seldom drains by itself: it stays up until no endpoint points to it any more.
+    stay_up = {"preStop": {"sleep": {"seconds": delay}}} if delay else {}
     merged = {**defaults, **container, "ports": _named_ports(container)}
+    merged["lifecycle"] = {**stay_up, **container.get("lifecycle", {})}
     merged["securityContext"] = {"allowPrivilegeEscalation": False, **container.get("securityContext", {})}
     merged["resources"] = gpu.resources(container.get("resources") or {})
-    merged["volumeMounts"] = [*container.get("volumeMounts", []), *predictor.volume_mounts]
+    merged["volumeMounts"] = metadata.merged(
+        container.get("volumeMounts", []), predictor.volume_mounts, key="mountPath"
+    )
     return {key: value for key, value in merged.items() if value not in ({}, [])}
 
 
@@ -67,7 +70,15 @@ def grace_seconds(predictor: Predictor) -> int:
     """Time to drain: the delay, the longest request, and some slack for the server's own exit."""
     if predictor.termination_grace_period_seconds is not None:
         return predictor.termination_grace_period_seconds
-    return DRAIN_DELAY_SECONDS + predictor.timeout + 10
+    return _DRAIN_DELAY_SECONDS + predictor.timeout + 10
+
+
+def drain_delay_seconds(predictor: Predictor) -> int:
+    """How long a pod goes on accepting: no more than half of a short grace period, for the rest is to finish in.
+
+    The API server refuses a preStop sleep that is longer than the grace period.
+    """
+    return min(_DRAIN_DELAY_SECONDS, grace_seconds(predictor) // 2)
 
 
 def _named_ports(container: dict[str, Any]) -> list[dict[str, Any]]:
@@ -88,7 +99,7 @@ def _arguments(service: InferenceService, model: ModelSpec) -> list[str]:
         "port": names.CONTAINER_PORT,
         "container-concurrency": predictor.container_concurrency,
         "timeout": predictor.timeout,
-        "drain-delay": DRAIN_DELAY_SECONDS,
+        "drain-delay": drain_delay_seconds(predictor),
         "drain-timeout": predictor.timeout,
     }
     return [f"--{name}={value}" for name, value in given.items()]
@@ -96,8 +107,7 @@ def _arguments(service: InferenceService, model: ModelSpec) -> list[str]:
 
 def _environment(model: ModelSpec, *, on_gpu: bool) -> list[dict[str, Any]]:
     ours = {"PENSTOCK_CACHE_DIR": names.CACHE_DIR, **({"PENSTOCK_GPU_REQUESTED": "1"} if on_gpu else {})}
-    taken = {variable["name"] for variable in model.env}
-    return [*({"name": name, "value": value} for name, value in ours.items() if name not in taken), *model.env]
+    return metadata.merged([{"name": name, "value": value} for name, value in ours.items()], model.env, key="name")
 
 
 def _env_from(model: ModelSpec) -> list[dict[str, Any]]:

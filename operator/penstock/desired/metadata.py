@@ -2,11 +2,14 @@
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from penstock import names
 from penstock.api.v1alpha1 import InferenceService
 from penstock.kinds import Kind, Manifest
+
+Item: TypeAlias = dict[str, Any]  # Of a list that Kubernetes merges by a key: an env variable, a volume, a mount.
 
 COMPONENT = "predictor"
 
@@ -62,6 +65,12 @@ def child(
     }
     manifest["metadata"]["annotations"][names.ANNOTATION_APPLIED] = _digest(manifest)
     return manifest
+
+
+def merged(ours: Sequence[Item], users: Sequence[Item], *, key: str) -> list[Item]:
+    """Both lists, item by item of that key: where the user has one of the name, ours gives way."""
+    taken = {item[key] for item in users}
+    return [*(item for item in ours if item[key] not in taken), *users]
 
 
 def _digest(manifest: Manifest) -> str:

@@ -51,7 +51,7 @@ def _spec(service: InferenceService, serving: dict[str, Any]) -> dict[str, Any]:
     ours = _ANY_SERVER if model is None else _OUR_SERVER
     spec = {
         "containers": [serving],
-        "volumes": [*(storage.volumes(model.storage_uri) if model else []), *predictor.volumes],
+        "volumes": metadata.merged(storage.volumes(model.storage_uri) if model else [], predictor.volumes, key="name"),
         "securityContext": {**ours, **(predictor.security_context or {})},
         "tolerations": gpu.tolerations(gpu.requested(serving), predictor.tolerations),
         "terminationGracePeriodSeconds": container.grace_seconds(predictor),

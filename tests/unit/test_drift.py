@@ -1,0 +1,183 @@
+"""What counts as drift: a field of ours that says something else, and nothing besides."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from penstock import quantity, revision
+from penstock.desired import pod
+from penstock.desired.children import Plan, Stored, children
+from penstock.drift import differs
+from penstock.kinds import Manifest
+from penstock.names import Slot
+
+from tests.builders import a_service
+
+RESOURCES = {"requests": {"cpu": "1000m", "memory": "1024Mi"}, "limits": {"cpu": 2, "nvidia.com/gpu": "1"}}
+ENV = [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]
+SERVICES = {
+    "a model": a_service(maxReplicas=3, scaleMetric="concurrency", minReadySeconds=0),
+    "a model on a GPU": a_service(model={"resources": RESOURCES, "env": ENV}, nodeSelector={"zone": "a"}, replicas=2),
+    "a foreign server": a_service(
+        containers=[{"image": "vllm", "ports": [{"containerPort": 8000}], "env": ENV, "resources": RESOURCES}],
+        volumes=[{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2048Mi"}}],
+        imagePullSecrets=[{"name": "registry"}],
+    ),
+}
+KEYED = {
+    "containers": "name",
+    "volumes": "name",
+    "env": "name",
+    "ports": "containerPort",
+    "volumeMounts": "mountPath",
+    "imagePullSecrets": "name",
+}
+
+
+def wanted(name: str) -> list[Manifest]:
+    service = SERVICES[name]
+    current = revision.of(service)
+    stored = {current: Stored(1, pod.template(service, current, server_image="penstock-server:test"))}
+    return children(service, Plan(Slot.BLUE, service.spec.strategy, 2, current, stored))
+
+
+MANIFESTS = [manifest for name in SERVICES for manifest in wanted(name)]
+IDS = [f"{manifest['kind']} of {name}" for name in SERVICES for manifest in wanted(name)]
+
+
+def as_served(value: Any, draw: st.DrawFn | None, key: str = "") -> Any:
+    """The value as an API server hands it back: other spellings, no zeros, other people's fields and items."""
+    if isinstance(value, dict):
+        kept = {
+            k: as_served(v, draw, k)
+            for k, v in value.items()
+            if (k, v) not in (("minReadySeconds", 0), ("annotations", {}))
+        }
+        if key in ("limits", "requests"):
+            kept = {k: quantity.normalise(v) for k, v in kept.items()}
+        if "sizeLimit" in kept:
+            kept["sizeLimit"] = quantity.normalise(kept["sizeLimit"])
+        return kept | ({"zzzForeign": draw(st.integers())} if draw and draw(st.booleans()) else {})
+    if isinstance(value, list):
+        items = [as_served(item, draw) for item in value]
+        if key in KEYED and draw and draw(st.booleans()):
+            items.insert(draw(st.integers(0, len(items))), {KEYED[key]: "of somebody else", "name": "foreign"})
+        return items
+    return value
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=IDS)
+def test_a_manifest_never_differs_from_what_the_api_server_makes_of_it(manifest: Manifest) -> None:
+    assert differs(manifest, manifest) is None
+    assert differs(manifest, as_served(manifest, None)) is None
+
+
+@st.composite
+def manifests_and_what_is_served(draw: st.DrawFn) -> tuple[Manifest, Manifest]:
+    manifest = draw(st.sampled_from(MANIFESTS))
+    return manifest, as_served(manifest, draw)
+
+
+@given(manifests_and_what_is_served())
+def test_what_others_add_never_differs(pair: tuple[Manifest, Manifest]) -> None:
+    assert differs(*pair) is None
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(value, dict) and value:
+        for key in value:
+            yield from leaves(value[key], (*path, key))
+    elif isinstance(value, list) and value:
+        for index in range(len(value)):
+            yield from leaves(value[index], (*path, index))
+    else:
+        yield path
+
+
+@st.composite
+def manifests_and_one_edit(draw: st.DrawFn) -> tuple[Manifest, Manifest, tuple[Any, ...], bool]:
+    manifest = draw(st.sampled_from(MANIFESTS))
+    path = draw(st.sampled_from([path for path in leaves(manifest) if path[0] not in ("apiVersion", "kind")]))
+    live = deepcopy(manifest)
+    *way, last = path
+    inner = live
+    for step in way:
+        inner = inner[step]
+    is_removed = draw(st.booleans()) and isinstance(last, str) and inner[last] not in (0, "", {}, [], None)
+    if is_removed:
+        del inner[last]
+    else:
+        inner[last] = {"edited": True} if isinstance(inner[last], dict | list) else f"{inner[last]}9"
+    return manifest, live, path, is_removed
+
+
+@given(manifests_and_one_edit())
+def test_every_edit_and_every_removal_of_a_field_of_ours_is_found(
+    edited: tuple[Manifest, Manifest, tuple[Any, ...], bool],
+) -> None:
+    manifest, live, path, is_removed = edited
+    # {} says "anything": an edit inside it is an addition of others.
+    value = manifest
+    for step in path:
+        value = value[step]
+    assert (differs(manifest, live) is not None) or (value == {} and not is_removed)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "path"),
+    [
+        pytest.param({"a": {"b": 1}}, {"a": {"b": 2}}, "a.b", id="a number"),
+        pytest.param({"a": 1}, {}, "a", id="a field that is gone"),
+        pytest.param({"args": ["x"]}, {"args": ["x", "y"]}, "args", id="a longer list of arguments"),
+        pytest.param({"args": ["x", "y"]}, {"args": ["x", "z"]}, "args[1]", id="an argument"),
+        pytest.param({"env": ENV}, {"env": ENV[:1]}, "env[B]", id="a variable that is gone"),
+        pytest.param(
+            {"env": ENV}, {"env": [ENV[0], {"name": "B", "value": "3"}]}, "env[B].value", id="a variable's value"
+        ),
+        pytest.param(
+            {"env": [{"name": "A", "value": "1000"}]},
+            {"env": [{"name": "A", "value": "1k"}]},
+            "env[A].value",
+            id="a variable that looks like a quantity",
+        ),
+        pytest.param({"limits": {"cpu": "1"}}, {"limits": {"cpu": "1001m"}}, "limits.cpu", id="a hair more"),
+        pytest.param({"limits": {"cpu": "1"}}, {"limits": {}}, "limits.cpu", id="a limit that is gone"),
+        pytest.param(
+            {"spec": {"automountServiceAccountToken": False}},
+            {"spec": {}},
+            "spec.automountServiceAccountToken",
+            id="a false whose absence means true",
+        ),
+        pytest.param(
+            {"ports": [{"port": 80, "protocol": "TCP"}]},
+            {"ports": [{"port": 81, "protocol": "TCP"}]},
+            "ports[80/None/TCP]",
+            id="another port",
+        ),
+    ],
+)
+def test_the_first_difference_is_named_by_its_path(ours: Manifest, theirs: Manifest, path: str) -> None:
+    assert differs(ours, theirs) == path
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        pytest.param({"limits": {"cpu": 1}}, {"limits": {"cpu": "1000m"}}, id="units"),
+        pytest.param({"env": ENV}, {"env": [{"name": "Z"}, *reversed(ENV)]}, id="more variables in another order"),
+        pytest.param({"minReadySeconds": 0}, {}, id="a zero that is left out"),
+        pytest.param({"annotations": {}}, {}, id="an empty map that is left out"),
+        pytest.param({"affinity": None}, {}, id="nothing for nothing"),
+        pytest.param(
+            {"ports": [{"port": 80, "protocol": "TCP"}]},
+            {"ports": [{"port": 80, "protocol": "TCP", "nodePort": 3}, {"port": 9, "protocol": "TCP"}]},
+            id="a port that somebody added",
+        ),
+        pytest.param({"apiVersion": "v1", "kind": "X"}, {}, id="the kind, which lists leave out"),
+    ],
+)  # fmt: skip
+def test_a_difference_in_spelling_is_none(ours: Manifest, theirs: Manifest) -> None:
+    assert differs(ours, theirs) is None
