@@ -14,7 +14,7 @@ from penstock.api.v1alpha1 import InferenceService
 from penstock.cluster import Cluster
 from penstock.conditions import Problem
 from penstock.kinds import BY_NAME, Manifest, kind_of
-from penstock.names import KIND, Reason
+from penstock.names import ANNOTATION_APPLIED, KIND, LABEL_SERVICE, Reason
 from penstock.store import Child, ObjectId, Store, controller_uid
 
 log = structlog.get_logger(__name__)
@@ -91,7 +91,7 @@ async def _make_way(cluster: Cluster, service: InferenceService, manifest: Manif
     """Make sure that the name of a child to be created is free, or already ours."""
     kind, metadata = kind_of(manifest), manifest["metadata"]
     found = await cluster.get(kind, metadata["namespace"], metadata["name"])
-    if found is None or controller_uid(found["metadata"]) == service.metadata.uid:
+    if found is None or _is_ours(found, manifest, service):
         return
     if _is_of_an_earlier_life(found, service):
         await cluster.delete(kind, metadata["namespace"], metadata["name"], uid=found["metadata"]["uid"])
@@ -100,11 +100,24 @@ async def _make_way(cluster: Cluster, service: InferenceService, manifest: Manif
     raise _Refused(Problem(Reason.NAME_CONFLICT, message))
 
 
+def _is_ours(found: Manifest, manifest: Manifest, service: InferenceService) -> bool:
+    """Owned by this very service; or owned by nobody, but last applied as exactly what we want, this owner included."""
+    owner = controller_uid(found["metadata"])
+    return owner == service.metadata.uid or (not owner and _mark(found) == _mark(manifest))
+
+
 def _is_of_an_earlier_life(found: Manifest, service: InferenceService) -> bool:
-    owners = found["metadata"].get("ownerReferences") or []
-    return any(
-        owner.get("controller") and owner["kind"] == KIND and owner["name"] == service.metadata.name for owner in owners
-    )
+    """Made for a service of this name that is gone; deleting a service may have orphaned it (`--cascade=orphan`)."""
+    owner = next((o for o in found["metadata"].get("ownerReferences") or [] if o.get("controller")), None)
+    if owner is None:
+        labels = found["metadata"].get("labels") or {}
+        return _mark(found) is not None and labels.get(LABEL_SERVICE) == service.metadata.name
+    return bool(owner["kind"] == KIND and owner["name"] == service.metadata.name)
+
+
+def _mark(manifest: Manifest) -> str | None:
+    mark: str | None = (manifest["metadata"].get("annotations") or {}).get(ANNOTATION_APPLIED)
+    return mark
 
 
 async def _prune(

@@ -56,7 +56,7 @@ class Reconciler:
 
     async def __call__(self, key: Key) -> timedelta | None:
         """Make one pass. Returns after how long to look again, or None. Raises what the API server's failures raise."""
-        service = self._store.service(key)
+        service, version = self._store.service(key), self._store.version(key)
         if service is None or service.metadata.deletion_timestamp is not None:
             return None
         # Whole seconds, as the API has them: a deadline must be the same after a round trip through the status.
@@ -68,18 +68,18 @@ class Reconciler:
             facts = replace(facts, problem=outcome.problem)
             if facts.scale.seed is not None and outcome.problem is None:
                 # Our own write wakes the next pass, which then reports on the object as it is by then.
-                await self._seed(key, service, facts.scale.seed)
+                await self._seed(service, facts.scale.seed, version)
                 return None
         await self._report(key, facts, now)
         return _look_again(facts, now)
 
-    async def _seed(self, key: Key, service: InferenceService, replicas: int) -> None:
+    async def _seed(self, service: InferenceService, replicas: int, version: str) -> None:
         """Give the autoscaler a first number: without one `GET /scale` fails and it never starts.
 
         Guarded by the version that we decided from, so that it can never overwrite an autoscaler's own write.
         """
-        guard = {"uid": service.metadata.uid, "resourceVersion": self._store.version(key)}
-        patch = {"metadata": guard, "spec": {"replicas": replicas}}
+        key = Key(service.metadata.namespace, service.metadata.name)
+        patch = {"metadata": {"uid": service.metadata.uid, "resourceVersion": version}, "spec": {"replicas": replicas}}
         await self._cluster.merge(INFERENCE_SERVICE, *key, patch, subresource="scale", manager=names.SEED_FIELD_MANAGER)
         log.info("seeded replicas for the autoscaler", service=str(key), replicas=replicas)
 

@@ -118,7 +118,8 @@ class Store:
         known = self._known.get(identity)
         if known is not None and known.version >= version:
             return set()
-        replaced = known is not None and known.uid != obj["metadata"]["uid"]
+        # Also when its owner changed: the one that lost it has to know.
+        replaced = known is not None and (known.uid, known.owner) != (obj["metadata"]["uid"], _owner(kind, obj))
         concerned = self.drop(identity) if replaced else set()
         return concerned | self._put(kind, identity, obj, version)
 
@@ -143,7 +144,7 @@ class Store:
             self._known[identity] = _Known(version, metadata["uid"], service=key)
             return self._put_service(key, obj)
         if kind in CHILDREN:
-            owner = controller_uid(metadata)
+            owner = _owner(kind, obj)
             self._known[identity] = _Known(version, metadata["uid"], owner, service)
             return self._put_child(kind, owner, service, obj)
         self._known[identity] = _Known(version, metadata.get("uid", ""), service=service)
@@ -231,6 +232,11 @@ def controller_uid(metadata: Manifest) -> str:
     """The UID of the controller that owns the object; empty if none does."""
     owners = metadata.get("ownerReferences") or []
     return next((owner["uid"] for owner in owners if owner.get("controller")), "")
+
+
+def _owner(kind: Kind, obj: Manifest) -> str:
+    """UID of the service that owns a child; empty for what is not a child."""
+    return controller_uid(obj["metadata"]) if kind in CHILDREN else ""
 
 
 def _service_of(metadata: Manifest) -> Key | None:
