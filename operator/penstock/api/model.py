@@ -1,15 +1,15 @@
 """`predictor.model`: a model for Penstock's own model server to fetch and serve."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from penstock.api.schema import Fragment, Model, Quantities, fragment, rule, rules
+from penstock.api.schema import Fragment, Free, Model, Quantities, fragment, rule, rules
 
 Task = Literal["auto", "text-generation", "text-classification", "embeddings"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
-EnvVar = Annotated[dict[str, Any], fragment({"name": "Name of the environment variable."})]
+EnvVar = Annotated[Free, fragment({"name": "Name of the environment variable."})]
 Argument = Annotated[str, Field(max_length=4096)]
 
 

@@ -1,24 +1,24 @@
 """`spec.predictor`: the model or container to serve, how many pods of it, and how those pods run."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
 from penstock.api.model import ModelSpec
 from penstock.api.rollout import DeploymentStrategy
-from penstock.api.schema import Fragment, Model, fragment, rule, rules
+from penstock.api.schema import Fragment, Free, Model, fragment, rule, rules
 
 ScaleMetric = Literal["rps", "concurrency", "queueDepth", "cpu", "memory"]
 
 SCALE_TARGETS: dict[ScaleMetric, int] = {"rps": 100, "concurrency": 4, "queueDepth": 4, "cpu": 80, "memory": 80}
 
-Volume = Annotated[dict[str, Any], fragment({"name": "Name that volumeMounts refer to."})]
+Volume = Annotated[Free, fragment({"name": "Name that volumeMounts refer to."})]
 VolumeMount = Annotated[
-    dict[str, Any],
+    Free,
     fragment({"name": "Name of the volume to mount.", "mountPath": "Path in the container to mount it at."}),
 ]
-SecretName = Annotated[dict[str, Any], fragment({"name": "Name of a Secret of type kubernetes.io/dockerconfigjson."})]
-Container = Annotated[dict[str, Any], fragment({"image": "Image that serves HTTP."})]
+SecretName = Annotated[Free, fragment({"name": "Name of a Secret of type kubernetes.io/dockerconfigjson."})]
+Container = Annotated[Free, fragment({"image": "Image that serves HTTP."})]
 
 
 class Predictor(Model):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 Reason = Literal["FieldValueInvalid", "FieldValueRequired", "FieldValueForbidden"]
@@ -48,7 +48,16 @@ def fragment(required: Mapping[str, str] | None = None) -> WithJsonSchema:
     return WithJsonSchema(schema | {"properties": strings, "required": list(required)})
 
 
-Fragment = Annotated[dict[str, Any], fragment()]
+def without_nulls(value: Any) -> Any:
+    """The same JSON without the keys that say null: to Kubernetes they are unset, so they are to a revision's hash."""
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+# A JSON object of the core Kubernetes API.
+Free = Annotated[dict[str, Any], AfterValidator(without_nulls)]
+Fragment = Annotated[Free, fragment()]
 
 # The grammar of resource.Quantity, as the Kubernetes API documents it.
 Quantity = (
