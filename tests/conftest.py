@@ -13,6 +13,15 @@ from tests.harness.cluster import CannotRunHere, Cluster
 from tests.harness.progress import tail
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="accept what is generated now as the golden files")
+
+
+@pytest.fixture
+def is_updating_golden(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--update-golden"))
+
+
 @pytest.fixture(scope="session")
 def control_plane(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A real control plane with fake nodes, shared by all tests that run meanwhile: keep to your own namespace."""
