@@ -1,0 +1,137 @@
+"""Each folder is a sentence: spec.yaml in, objects.yaml out. `--update-golden` accepts what comes out now."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from penstock import names, revision, scaling, validation
+from penstock.api.v1alpha1 import InferenceService, parse
+from penstock.desired import pod
+from penstock.desired.children import Plan, Stored, children
+from penstock.kinds import Manifest
+from penstock.names import Slot
+
+HERE = Path(__file__).parent
+SERVER_IMAGE = "registry.example/penstock-server:test"
+FOLDERS = sorted(folder.parent.name for folder in HERE.glob("*/spec.yaml"))
+
+
+class PlainDumper(yaml.SafeDumper):
+    """YAML as people write it: no anchors for what stands in two places."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        del data
+        return True
+
+
+def service_in(folder: str) -> InferenceService:
+    return parse(yaml.safe_load((HERE / folder / "spec.yaml").read_text()))
+
+
+def objects_of(service: InferenceService) -> list[Manifest]:
+    """What the first pass over the service writes."""
+    current = revision.of(service)
+    plan = Plan(
+        slot=Slot.BLUE,
+        strategy=service.spec.strategy,
+        replicas=scaling.scale(service, serving=0).replicas,
+        revision=current,
+        stored={current: Stored(1, pod.template(service, current, server_image=SERVER_IMAGE))},
+    )
+    return children(service, plan)
+
+
+def the(kind: str, folder: str) -> Manifest:
+    return next(obj for obj in objects_of(service_in(folder)) if obj["kind"] == kind)
+
+
+@pytest.fixture(params=FOLDERS)
+def folder(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_the_objects_are_as_they_were_accepted(folder: str, *, is_updating_golden: bool) -> None:
+    text = yaml.dump_all(objects_of(service_in(folder)), Dumper=PlainDumper, sort_keys=False, width=120)
+    golden = HERE / folder / "objects.yaml"
+    if is_updating_golden:
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+def test_the_spec_can_be_carried_out(folder: str) -> None:
+    assert validation.validate(service_in(folder)) == []
+
+
+def test_no_null_is_left_anywhere(folder: str) -> None:
+    def nulls(value: Any, path: str = "") -> Iterator[str]:
+        if value is None:
+            yield path
+        children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for key, inner in children:
+            yield from nulls(inner, f"{path}.{key}")
+
+    assert [path for obj in objects_of(service_in(folder)) for path in nulls(obj)] == []
+
+
+def test_every_object_is_owned_labelled_and_named_after_the_service(folder: str) -> None:
+    service = service_in(folder).metadata
+    for obj in objects_of(service_in(folder)):
+        metadata = obj["metadata"]
+        assert metadata["name"].startswith(service.name)
+        assert metadata["namespace"] == service.namespace
+        assert metadata["labels"][names.LABEL_SERVICE] == service.name
+        assert metadata["labels"][names.LABEL_MANAGED_BY] == names.PRODUCT
+        (owner,) = metadata["ownerReferences"]
+        assert (owner["uid"], owner["controller"], "blockOwnerDeletion" in owner) == (service.uid, True, False)
+
+
+def test_every_selector_picks_the_pods_and_only_this_slots(folder: str) -> None:
+    objects = {obj["kind"]: obj for obj in objects_of(service_in(folder))}
+    labels = objects["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    selectors = [objects["Deployment"]["spec"]["selector"]["matchLabels"], objects["Service"]["spec"]["selector"]]
+    if "PodDisruptionBudget" in objects:
+        selectors.append(objects["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"])
+    for selector in selectors:
+        assert selector == {key: labels[key] for key in (names.LABEL_SERVICE, names.LABEL_SLOT)}
+
+
+def test_the_service_leads_to_a_port_of_the_container(folder: str) -> None:
+    (port,) = the("Service", folder)["spec"]["ports"]
+    ports = pod.serving_container(the("Deployment", folder)["spec"]["template"])["ports"]
+    assert port["targetPort"] in {value for each in ports for value in (each.get("name"), each["containerPort"])}
+
+
+def test_extended_resources_are_requested_at_their_limit(folder: str) -> None:
+    resources = pod.serving_container(the("Deployment", folder)["spec"]["template"]).get("resources", {})
+    extended = {name: amount for name, amount in resources.get("limits", {}).items() if "/" in name}
+    assert {name: resources.get("requests", {}).get(name) for name in extended} == extended
+
+
+def test_our_own_server_passes_the_restricted_pod_security_standard(folder: str) -> None:
+    service = service_in(folder)
+    spec = the("Deployment", folder)["spec"]["template"]["spec"]
+    security = pod.serving_container(the("Deployment", folder)["spec"]["template"])["securityContext"]
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert security["allowPrivilegeEscalation"] is False
+    assert {source for volume in spec.get("volumes", []) for source in volume} <= {
+        "name", "configMap", "csi", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret",
+    }  # fmt: skip
+    if service.spec.predictor.model is None:
+        return
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] > 0
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert security["readOnlyRootFilesystem"] is True
+
+
+def test_a_service_account_token_is_mounted_only_with_an_account_of_the_users_own(folder: str) -> None:
+    spec = the("Deployment", folder)["spec"]["template"]["spec"]
+    assert spec["automountServiceAccountToken"] is ("serviceAccountName" in spec)
+
+
+def test_every_mount_has_its_volume(folder: str) -> None:
+    spec = the("Deployment", folder)["spec"]["template"]["spec"]
+    mounted = {mount["name"] for mount in spec["containers"][0].get("volumeMounts", [])}
+    assert mounted <= {volume["name"] for volume in spec.get("volumes", [])}
