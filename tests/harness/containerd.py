@@ -71,8 +71,11 @@ def import_program(state: Path, program: Path) -> str:
 
 def keep_images(state: Path, *, wanted: set[str]) -> None:
     """Forgets every image of the registry that is not `wanted`: each build has its own tag, and disks are small."""
-    listed = _ctr(state, "images", "list", "--quiet").split()
-    unwanted = [name for name in listed if name.startswith("127.0.0.1:") and name not in wanted]
+    _, *lines = _ctr(state, "images", "list").splitlines()
+    digests = {fields[0]: fields[2] for fields in map(str.split, lines)}  # name -> digest of the manifest
+    # The kubelet's side of containerd gives each image two more names, by digest: all must go for its layers to go.
+    kept = {digest for name, digest in digests.items() if name in wanted or name.startswith("localhost/")}
+    unwanted = [name for name, digest in digests.items() if digest not in kept]
     if unwanted:
         _ctr(state, "images", "remove", "--sync", *unwanted)
 

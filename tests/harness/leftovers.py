@@ -111,7 +111,10 @@ def unmount_under(folder: Path) -> None:
 def _files(state: Path) -> Iterator[Path]:
     for address in (state / "containerd").rglob("address"):
         yield SHIM_SOCKETS / Path(address.read_text().strip()).name
-    yield from CNI_RESULTS.glob(f"{CNI_NETWORK}-*")
+    for result in CNI_RESULTS.glob(f"{CNI_NETWORK}-*"):
+        # NETWORK-CONTAINER-INTERFACE: each container has one for loopback, too.
+        container = result.name.removeprefix(f"{CNI_NETWORK}-").split("-")[0]
+        yield from CNI_RESULTS.glob(f"*-{container}-*")
     for link in CONTAINER_LOGS.glob("*"):
         if link.is_symlink() and link.readlink().is_relative_to(state):
             yield link
