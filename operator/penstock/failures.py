@@ -24,10 +24,14 @@ _WAITING: Final = {
     "CreateContainerError": Reason.CONTAINER_CONFIG_ERROR,
     "RunContainerError": Reason.CONTAINER_CONFIG_ERROR,
 }
-# What our server writes into its termination message.
+# What our server writes into its termination message, by our words for it.
 _REPORTED: Final = {
-    reason.value: reason
-    for reason in (Reason.MODEL_DOWNLOAD_FAILED, Reason.MODEL_DOWNLOAD_STALLED, Reason.MODEL_LOAD_FAILED)
+    "ModelDownloadFailed": Reason.MODEL_DOWNLOAD_FAILED,
+    "ModelDownloadStalled": Reason.MODEL_DOWNLOAD_STALLED,
+    "NotEnoughDisk": Reason.MODEL_DOWNLOAD_FAILED,
+    "InvalidStorageUri": Reason.MODEL_DOWNLOAD_FAILED,
+    "ModelLoadFailed": Reason.MODEL_LOAD_FAILED,
+    "UnsupportedModel": Reason.MODEL_LOAD_FAILED,
 }
 
 
@@ -106,13 +110,21 @@ def _crash(ended: Ended, where: str, revision: str) -> Cause:
 def _told(ended: Ended) -> tuple[Reason, str]:
     if ended.reason == "OOMKilled":
         return Reason.OOM_KILLED, "the container used more memory than its limit (resources.limits.memory)"
+    report = _report(ended.message)
+    if report is not None and report[0] in _REPORTED:
+        return _REPORTED[report[0]], report[1]
+    said = report[1] if report else ended.message.strip()
+    end = f"exit code {ended.exit_code}"
+    return Reason.CRASH_LOOPING, f"{end}: {said}" if said else end
+
+
+def _report(termination_message: str) -> tuple[str, str] | None:
+    """The reason and message that our server leaves behind; None for what anybody else writes there."""
     try:
-        report = json.loads(ended.message)
-        return _REPORTED[report["reason"]], str(report["message"])
-    except (ValueError, KeyError, TypeError, RecursionError):  # Anybody's container may write anything here.
-        said = ended.message.strip()
-        end = f"exit code {ended.exit_code}"
-        return Reason.CRASH_LOOPING, f"{end}: {said}" if said else end
+        report = json.loads(termination_message)
+        return report["reason"], str(report["message"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _short(message: str) -> str:

@@ -63,9 +63,15 @@ def found(*pods: SeenPod) -> list[Cause]:
             id="our server's own report",
         ),
         pytest.param(
+            crash_looping(message='{"reason": "NotEnoughDisk", "message": "needs 3 GB"}'),
+            Reason.MODEL_DOWNLOAD_FAILED,
+            "needs 3 GB",
+            id="a full disk is a failed download",
+        ),
+        pytest.param(
             crash_looping(message='{"reason": "Ready", "message": "all is well"}'),
             Reason.CRASH_LOOPING,
-            'exit code 1: {"reason": "Ready", "message": "all is well"}',
+            "exit code 1: all is well",
             id="a report with a reason that is not the server's to give",
         ),
         pytest.param(
