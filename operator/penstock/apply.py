@@ -1,11 +1,12 @@
 """Bringing the children to what is wanted: the one place that writes them.
 
-A write happens only on a real difference. A child that the store does not know is fetched first, because an apply
-would otherwise take over an object of somebody else's that has the name.
+A write happens only on a real difference. A child that the store does not know is applied such that it can only be
+created: an apply would otherwise take over an object of somebody else's that has the name.
 """
 
 import asyncio
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -13,11 +14,16 @@ from penstock import drift, errors
 from penstock.api.v1alpha1 import InferenceService
 from penstock.cluster import Cluster
 from penstock.conditions import Problem
-from penstock.kinds import BY_NAME, Manifest, kind_of
+from penstock.kinds import BY_NAME, INFERENCE_SERVICE, Manifest, kind_of
 from penstock.names import ANNOTATION_APPLIED, KIND, LABEL_SERVICE, Reason
 from penstock.store import Child, ObjectId, Store, controller_uid
 
 log = structlog.get_logger(__name__)
+
+
+# No object that we could meet has this version, so that a server-side apply with it creates or is a Conflict. The API
+# server checks it before the schema's rules (k8s.io/apiserver, registry/generic/registry/store.go, Update).
+_OF_NOBODY: Final = "1"
 
 
 class Vanished(Exception):
@@ -35,6 +41,8 @@ class Outcome:
 async def apply(cluster: Cluster, store: Store, service: InferenceService, wanted: list[Manifest]) -> Outcome:
     """Write what differs and delete what is no longer wanted. Raises Vanished, errors.ApiError, errors.Unreachable."""
     live = store.children(service.metadata.uid)
+    if service.status.observed_generation and not _keys(wanted) <= live.keys():
+        await _check_alive(cluster, store, service)
     results = await asyncio.gather(
         *(_ensure(cluster, store, service, manifest, live) for manifest in wanted), return_exceptions=True
     )
@@ -46,6 +54,21 @@ async def apply(cluster: Cluster, store: Store, service: InferenceService, wante
     if refused:
         return Outcome(writes, refused[0].problem)
     return Outcome(writes + await _prune(cluster, store, service, wanted, live))
+
+
+async def _check_alive(cluster: Cluster, store: Store, service: InferenceService) -> None:
+    """Children that were there have gone: make sure that they did not go with their service. Raises Vanished.
+
+    The watches of different kinds keep no order among each other, so the news of its end may come after theirs.
+    """
+    metadata = service.metadata
+    found = await cluster.get(INFERENCE_SERVICE, metadata.namespace, metadata.name)
+    if found is None:
+        store.drop(ObjectId(INFERENCE_SERVICE.name, metadata.namespace, metadata.name))
+        raise Vanished("the service is gone")
+    store.put(INFERENCE_SERVICE, found)
+    if found["metadata"]["uid"] != metadata.uid or "deletionTimestamp" in found["metadata"]:
+        raise Vanished("the service is being deleted")
 
 
 class _Refused(Exception):
@@ -65,17 +88,16 @@ async def _ensure(
     kind, metadata = kind_of(manifest), manifest["metadata"]
     child = live.get((kind.name, metadata["name"]))
     if child is None:
-        await _make_way(cluster, service, manifest)
-        why = "is missing"
+        why, write = "is missing", _create(cluster, service, manifest)
     else:
         found = drift.differs(manifest, child.manifest())
         if found is None:
             return 0
         why = f"{found} differs"
         # With its UID an apply never creates: an object deleted meanwhile is a Conflict, not a surprise.
-        manifest = {**manifest, "metadata": {**metadata, "uid": child.uid}}
+        write = cluster.apply(_with(manifest, uid=child.uid))
     try:
-        applied = await cluster.apply(manifest)
+        applied = await write
     except errors.Rejected as error:
         reason = Reason.QUOTA_EXCEEDED if isinstance(error, errors.QuotaExceeded) else Reason.INVALID_SPEC
         raise _Refused(Problem(reason, f"{kind} {metadata['name']}: {error.message}")) from error
@@ -85,6 +107,15 @@ async def _ensure(
     store.put(kind, applied)
     log.info("applied", kind=kind.name, name=metadata["name"], namespace=metadata["namespace"], reason=why)
     return 1
+
+
+async def _create(cluster: Cluster, service: InferenceService, manifest: Manifest) -> Manifest:
+    """Apply a child that nobody has, as far as we know: one request where that is so."""
+    try:
+        return await cluster.apply(_with(manifest, resourceVersion=_OF_NOBODY))
+    except errors.Conflict:
+        await _make_way(cluster, service, manifest)
+    return await cluster.apply(manifest)
 
 
 async def _make_way(cluster: Cluster, service: InferenceService, manifest: Manifest) -> None:
@@ -115,6 +146,10 @@ def _is_of_an_earlier_life(found: Manifest, service: InferenceService) -> bool:
     return bool(owner["kind"] == KIND and owner["name"] == service.metadata.name)
 
 
+def _with(manifest: Manifest, **metadata: str) -> Manifest:
+    return {**manifest, "metadata": {**manifest["metadata"], **metadata}}
+
+
 def _mark(manifest: Manifest) -> str | None:
     mark: str | None = (manifest["metadata"].get("annotations") or {}).get(ANNOTATION_APPLIED)
     return mark
@@ -127,10 +162,14 @@ async def _prune(
     wanted: list[Manifest],
     live: dict[tuple[str, str], Child],
 ) -> int:
-    keep = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in wanted}
+    keep = _keys(wanted)
     gone = [child for identity, child in live.items() if identity not in keep]
     for child in gone:
         await cluster.delete(BY_NAME[child.kind], service.metadata.namespace, child.name, uid=child.uid)
         store.drop(ObjectId(child.kind, service.metadata.namespace, child.name))
         log.info("deleted", kind=child.kind, name=child.name, namespace=service.metadata.namespace, reason="unwanted")
     return len(gone)
+
+
+def _keys(manifests: list[Manifest]) -> set[tuple[str, str]]:
+    return {(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests}

@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 _PROGRESS_EVERY = timedelta(seconds=3)
 # A spec that the API server refuses will not mend itself; a quota might be raised.
 _REFUSED_AGAIN_AFTER = timedelta(minutes=5)
+# A foreign object bears no label that we watch by: only a look tells that it has gone.
+_TAKEN_AGAIN_AFTER = timedelta(seconds=5)
 
 
 class Reconciler:
@@ -169,11 +171,15 @@ def _look_again(facts: Facts, now: datetime) -> timedelta | None:
     waits = [
         facts.decision.requeue_at - now if facts.decision.requeue_at else None,
         (patience - now) if (patience := failures.patience_ends(facts.seen, now)) else None,
-        _REFUSED_AGAIN_AFTER if facts.problem else None,
+        _after_problem(facts.problem) if facts.problem else None,
         _PROGRESS_EVERY if _is_loading(facts) else None,
     ]
     soonest = min((wait for wait in waits if wait is not None), default=None)
     return None if soonest is None else max(soonest, timedelta(milliseconds=100))
+
+
+def _after_problem(problem: Problem) -> timedelta:
+    return _TAKEN_AGAIN_AFTER if problem.reason is Reason.NAME_CONFLICT else _REFUSED_AGAIN_AFTER
 
 
 def _is_loading(facts: Facts) -> bool:

@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -144,6 +145,18 @@ class Operator:
     @property
     def passes(self) -> float:
         return self.metric("penstock_reconcile_duration_seconds_count")
+
+    def settle(self) -> None:
+        """Until nothing wakes it for a second."""
+        seen, since = self.passes, time.monotonic()
+
+        def assert_quiet() -> None:
+            nonlocal seen, since
+            if self.passes != seen:
+                seen, since = self.passes, time.monotonic()
+            assert time.monotonic() - since > 1.0, f"{seen} passes and counting"
+
+        eventually(assert_quiet, within=20.0)
 
     def told(self) -> str:
         """Its whole log."""

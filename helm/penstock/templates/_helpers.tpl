@@ -56,7 +56,7 @@ capabilities:
 {{- define "penstock.namespacedRules" -}}
 - apiGroups: [serving.penstock.dev]
   resources: [inferenceservices]
-  verbs: [list, watch]
+  verbs: [get, list, watch]
 - apiGroups: [serving.penstock.dev]
   resources: [inferenceservices/status, inferenceservices/scale]
   verbs: [patch]
