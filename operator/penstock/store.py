@@ -7,7 +7,7 @@ no pass would read (another controller's heartbeat, managedFields) concerns none
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import orjson
@@ -118,10 +118,12 @@ class Store:
         known = self._known.get(identity)
         if known is not None and known.version >= version:
             return set()
-        # Also when its owner changed: the one that lost it has to know.
-        replaced = known is not None and (known.uid, known.owner) != (obj["metadata"]["uid"], _owner(kind, obj))
+        new = _known(kind, obj, version)
+        # Also when it went over to another owner or service: the one that lost it has to know.
+        replaced = known is not None and replace(known, version=version) != new
         concerned = self.drop(identity) if replaced else set()
-        return concerned | self._put(kind, identity, obj, version)
+        self._known[identity] = new
+        return concerned | self._put(kind, identity, obj, new)
 
     def drop(self, identity: ObjectId, *, version: int | None = None) -> set[Key]:
         """Forget an object that is gone; `version`, where given, is that of its deletion."""
@@ -136,24 +138,17 @@ class Store:
         gone = self.versions(kind, namespace).keys() - set(listed)
         return set().union(*(self.drop(identity, version=version) for identity in gone))
 
-    def _put(self, kind: Kind, identity: ObjectId, obj: Manifest, version: int) -> set[Key]:
-        metadata = obj["metadata"]
-        service = _service_of(metadata)
+    def _put(self, kind: Kind, identity: ObjectId, obj: Manifest, known: _Known) -> set[Key]:
         if kind is INFERENCE_SERVICE:
-            key = Key(metadata["namespace"], metadata["name"])
-            self._known[identity] = _Known(version, metadata["uid"], service=key)
-            return self._put_service(key, obj)
+            return self._put_service(Key(identity.namespace, identity.name), obj)
         if kind in CHILDREN:
-            owner = _owner(kind, obj)
-            self._known[identity] = _Known(version, metadata["uid"], owner, service)
-            return self._put_child(kind, owner, service, obj)
-        self._known[identity] = _Known(version, metadata.get("uid", ""), service=service)
+            return self._put_child(kind, known, obj)
         if kind is NODE:
             return self._woken(self.capacity.put_node(placement.project_node(obj)))
         if kind is POD:
-            return self._put_pod(service, obj)
-        if kind is ENDPOINT_SLICE and service is not None:
-            return self._put_endpoints(service, identity.name, obj)
+            return self._put_pod(known.service, obj)
+        if kind is ENDPOINT_SLICE and known.service is not None:
+            return self._put_endpoints(known.service, identity.name, obj)
         return set()
 
     def _put_service(self, key: Key, obj: Manifest) -> set[Key]:
@@ -164,13 +159,13 @@ class Store:
         self._services[key] = body
         return {key}
 
-    def _put_child(self, kind: Kind, owner: str, service: Key | None, obj: Manifest) -> set[Key]:
+    def _put_child(self, kind: Kind, known: _Known, obj: Manifest) -> set[Key]:
         metadata = obj["metadata"]
-        slot = self._children[owner]
+        slot = self._children[known.owner]
         child = Child(kind.name, metadata["name"], metadata["uid"], orjson.dumps(observe.project_child(kind, obj)))
         before = slot.get((child.kind, child.name))
         slot[child.kind, child.name] = child
-        return {service} if service is not None and child != before else set()
+        return {known.service} if known.service is not None and child != before else set()
 
     def _put_pod(self, service: Key | None, obj: Manifest) -> set[Key]:
         claim = capacity.project_pod(obj)
@@ -234,9 +229,10 @@ def controller_uid(metadata: Manifest) -> str:
     return next((owner["uid"] for owner in owners if owner.get("controller")), "")
 
 
-def _owner(kind: Kind, obj: Manifest) -> str:
-    """UID of the service that owns a child; empty for what is not a child."""
-    return controller_uid(obj["metadata"]) if kind in CHILDREN else ""
+def _known(kind: Kind, obj: Manifest, version: int) -> _Known:
+    metadata = obj["metadata"]
+    service = Key(metadata["namespace"], metadata["name"]) if kind is INFERENCE_SERVICE else _service_of(metadata)
+    return _Known(version, metadata.get("uid", ""), controller_uid(metadata) if kind in CHILDREN else "", service)
 
 
 def _service_of(metadata: Manifest) -> Key | None:
