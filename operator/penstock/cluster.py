@@ -34,7 +34,11 @@ class Cluster(Protocol):
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None: ...
 
     async def apply(self, manifest: Manifest) -> Manifest:
-        """Server-side apply as `penstock`, by force. With metadata.uid it never creates: Conflict instead."""
+        """Server-side apply as `penstock`, by force.
+
+        With metadata.uid it never creates, and with a metadata.resourceVersion that the object does not have it never
+        updates: Conflict instead.
+        """
 
     async def merge(
         self, kind: Kind, namespace: str, name: str, patch: Manifest, *, subresource: str, manager: str = ...
@@ -229,6 +233,8 @@ async def connect(metrics: Metrics, writes: TokenBucket, kubeconfig: str | None)
     """A connection as the pod's ServiceAccount, or as the kubeconfig says where there is none."""
     configuration = await credentials(kubeconfig)
     configuration.connection_pool_maxsize = 64
+    # aiohttp would read ~/.netrc in a thread before every single request.
+    configuration.client_session_kwargs = {"trust_env": False}
     async with client.ApiClient(configuration) as api:
         yield ApiServer(api, metrics, writes)
 

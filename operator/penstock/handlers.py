@@ -3,6 +3,7 @@
 `on.event` only: every other kind of handler would write finalizers and annotations onto the users' objects.
 """
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 import kopf
@@ -54,7 +55,7 @@ def settings() -> kopf.OperatorSettings:
     found.scanning.disabled = True
     found.persistence.finalizer = f"{names.GROUP}/kopf"
     found.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix="kopf.penstock.dev")
-    found.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix="kopf.penstock.dev")
+    found.persistence.diffbase_storage = _NoDiffs()
     found.watching.chunk_size = 500
     # kopf's own default, said here because the health of the watch rests on it.
     found.watching.inactivity_timeout = 70
@@ -63,3 +64,16 @@ def settings() -> kopf.OperatorSettings:
     found.queueing.exit_timeout = 1
     found.networking.request_timeout = 30
     return found
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """kopf copies each object to compare it with what was handled last, though no handler of ours asks for that."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        return

@@ -1,9 +1,10 @@
 """What every child carries: labels, the owner, and the mark of what was applied."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any, TypeAlias
+
+import orjson
 
 from penstock import names
 from penstock.api.v1alpha1 import InferenceService
@@ -74,4 +75,4 @@ def merged(ours: Sequence[Item], users: Sequence[Item], *, key: str) -> list[Ite
 
 
 def _digest(manifest: Manifest) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
