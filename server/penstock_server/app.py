@@ -130,3 +130,4 @@ async def finish_headers(request: web.Request, response: web.StreamResponse) -> 
         response.headers["X-Request-Id"] = request[REQUEST_ID]
     if request.app[SERVICE].flights.door is not Door.OPEN:
         response.force_close()
+        response.headers["Connection"] = "close"  # aiohttp decides on its own header before it calls this.

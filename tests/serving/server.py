@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
-from subprocess import Popen
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 from penstock_server.main import main

@@ -1,12 +1,12 @@
 """Start, load, drain and end of a server process."""
 
-import http.client
 import json
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,20 @@ def server(gpt2: Path) -> Iterator[Server]:
         yield running
 
 
-def begin_stream(server: Server) -> http.client.HTTPResponse:
+class Stream:
     """A stream whose first event has arrived."""
-    connection = server.connect()
-    body = json.dumps({**LONG, "stream": True})
-    connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
-    response = connection.getresponse()
-    assert response.readline().startswith(b"data: ")
-    return response
+
+    def __init__(self, server: Server) -> None:
+        self._connection = server.connect()
+        body = json.dumps({**LONG, "stream": True})
+        self._connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
+        self._response = self._connection.getresponse()
+        assert self._response.readline().startswith(b"data: ")
+
+    def rest(self) -> list[str]:
+        """All events after the first."""
+        with closing(self._connection), self._response:
+            return events(self._response.read())
 
 
 def events(rest: bytes) -> list[str]:
@@ -41,7 +47,7 @@ def events(rest: bytes) -> list[str]:
 
 
 def test_a_draining_server_is_unready_at_once_accepts_for_a_while_then_refuses_and_cuts_nothing(server: Server) -> None:
-    stream = begin_stream(server)
+    stream = Stream(server)
     queued = in_background(lambda: server.post("/v1/completions", LONG))
     server.until(lambda: server.metric("inference_queue_depth") == 1, "one request waits")
     server.signal(signal.SIGTERM)
@@ -59,7 +65,7 @@ def test_a_draining_server_is_unready_at_once_accepts_for_a_while_then_refuses_a
     assert {answer.status for answer in refused[:-1]} == {400}
     assert refused[-1].error["code"] == "draining"
     assert refused[-1].headers["connection"] == "close"
-    received = events(stream.read())
+    received = stream.rest()
     assert received[-1] == "[DONE]"
     assert json.loads(received[-2])["choices"][0]["finish_reason"] == "length"
     assert queued().json["usage"]["completion_tokens"] == 450
@@ -69,19 +75,18 @@ def test_a_draining_server_is_unready_at_once_accepts_for_a_while_then_refuses_a
 
 def test_the_drain_deadline_ends_a_stream_with_an_error_event_and_the_process_with_zero(gpt2: Path) -> None:
     with started(gpt2, "--drain-delay=0", "--drain-timeout=0") as server:
-        stream = begin_stream(server)
+        stream = Stream(server)
         whole = in_background(lambda: server.post("/v1/completions", LONG))
         server.until(lambda: server.metric("inference_requests_in_flight") == 2, "both in flight")
         server.signal(signal.SIGTERM)
-        last = json.loads(events(stream.read())[-1])
+        last = json.loads(stream.rest()[-1])
         assert last["error"]["code"] == "draining"
         assert (whole().status, whole().error["code"]) == (503, "draining")
         assert server.exit_code() == 0
 
 
 def test_an_idle_server_leaves_at_the_end_of_the_delay_even_with_open_connections(gpt2: Path) -> None:
-    with started(gpt2, "--drain-delay=0") as server:
-        idle = server.connect()
+    with started(gpt2, "--drain-delay=0") as server, closing(server.connect()) as idle:
         idle.request("GET", "/readyz")
         assert idle.getresponse().read()
         server.signal(signal.SIGTERM)
@@ -92,7 +97,7 @@ def test_a_request_past_the_deadline_gets_504_and_frees_the_engine(gpt2: Path) -
     with started(gpt2, "--timeout=0.2") as server:
         answer = server.post("/v1/completions", LONG)
         assert (answer.status, answer.error["type"]) == (504, "timeout_error")
-        rest = events(begin_stream(server).read())
+        rest = Stream(server).rest()
         assert json.loads(rest[-1])["error"]["code"] == "deadline_exceeded"
         server.until(lambda: server.post("/v1/completions", {"prompt": "x", "max_tokens": 1}).status == 200, "free")
         assert server.metric("inference_requests_total", 'code="504"') == 2
@@ -112,24 +117,24 @@ def test_a_client_that_leaves_cancels_its_generation(server: Server, stream: boo
 
 
 def test_a_full_queue_answers_429_with_retry_after_and_stays_alive(server: Server) -> None:
-    streams = [begin_stream(server)]
+    streams = [Stream(server)]
     waiting = [in_background(lambda: server.post("/v1/completions", LONG)) for _ in range(2)]
     server.until(lambda: server.metric("inference_queue_depth") == 2, "the queue is full")
     answer = server.post("/v1/completions", {**LONG, "stream": True})
     assert (answer.status, answer.error["type"]) == (429, "rate_limit_error")
     assert int(answer.headers["retry-after"]) >= 1
     assert server.get("/livez").status == server.get("/readyz").status == 200
-    assert events(streams[0].read())[-1] == "[DONE]"
+    assert streams[0].rest()[-1] == "[DONE]"
     assert [wait().status for wait in waiting] == [200, 200]
 
 
 def test_container_concurrency_holds_requests_back_and_bounds_those_that_wait(embedder: Path, gpt2: Path) -> None:
     with started(gpt2, "--container-concurrency=1", "--max-queue=1") as server:
-        stream = begin_stream(server)
+        stream = Stream(server)
         waiting = in_background(lambda: server.post("/v1/completions", {"prompt": "x", "max_tokens": 1}))
         server.until(lambda: server.metric("inference_queue_depth") == 1, "one waits")
         assert server.post("/v1/completions", LONG).status == 429
-        assert events(stream.read())[-1] == "[DONE]"
+        assert stream.rest()[-1] == "[DONE]"
         assert waiting().status == 200
 
 
@@ -196,7 +201,9 @@ def test_the_first_seconds_answer_probes_and_refuse_work(gpt2: Path, tmp_path: P
             early = server.get("/startupz")
             assert (early.status, early.json["state"]) == (503, "loading")
             assert server.get("/readyz").status == 503
-            assert server.get("/livez").status == server.get("/metrics").status == server.get("/v1/models").status == 200
+            assert (
+                server.get("/livez").status == server.get("/metrics").status == server.get("/v1/models").status == 200
+            )
             refused = server.post("/v1/completions", LONG)
             assert (refused.status, refused.error["code"]) == (503, "model_not_ready")
             assert "retry-after" in refused.headers
