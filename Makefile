@@ -73,7 +73,7 @@ image-builds: .venv/synced
 
 .PHONY: demo images cluster-up cluster-down prune
 demo: preflight .venv/synced ## A cluster, the operator, a chat model and one answered question (Linux, root, about 25 GB of disk).
-	@$(RUN) -m demo
+	@TQDM_DISABLE=1 $(RUN) -m demo
 
 images: preflight .venv/synced ## Both container images, built and pushed to the local cluster's registry.
 	$(HARNESS).images
