@@ -26,11 +26,6 @@ log = structlog.get_logger(__name__)
 _OF_NOBODY: Final = "1"
 
 
-# No object that we could meet has this version, so that a server-side apply with it creates or is a Conflict. The API
-# server checks it before the schema's rules (k8s.io/apiserver, registry/generic/registry/store.go, Update).
-_OF_NOBODY: Final = "1"
-
-
 class Vanished(Exception):
     """A child changed or went while we wrote: look again at once."""
 
@@ -123,15 +118,6 @@ async def _create(cluster: Cluster, service: InferenceService, manifest: Manifes
     return await cluster.apply(manifest)
 
 
-async def _create(cluster: Cluster, service: InferenceService, manifest: Manifest) -> Manifest:
-    """Apply a child that nobody has, as far as we know: one request where that is so."""
-    try:
-        return await cluster.apply(_with(manifest, resourceVersion=_OF_NOBODY))
-    except errors.Conflict:
-        await _make_way(cluster, service, manifest)
-    return await cluster.apply(manifest)
-
-
 async def _make_way(cluster: Cluster, service: InferenceService, manifest: Manifest) -> None:
     """Make sure that the name of a child to be created is free, or already ours."""
     kind, metadata = kind_of(manifest), manifest["metadata"]
@@ -158,10 +144,6 @@ def _is_of_an_earlier_life(found: Manifest, service: InferenceService) -> bool:
         labels = found["metadata"].get("labels") or {}
         return _mark(found) is not None and labels.get(LABEL_SERVICE) == service.metadata.name
     return bool(owner["kind"] == KIND and owner["name"] == service.metadata.name)
-
-
-def _with(manifest: Manifest, **metadata: str) -> Manifest:
-    return {**manifest, "metadata": {**manifest["metadata"], **metadata}}
 
 
 def _with(manifest: Manifest, **metadata: str) -> Manifest:
