@@ -114,16 +114,19 @@ async def _create(cluster: Cluster, service: InferenceService, manifest: Manifes
     try:
         return await cluster.apply(_with(manifest, resourceVersion=_OF_NOBODY))
     except errors.Conflict:
-        await _make_way(cluster, service, manifest)
-    return await cluster.apply(manifest)
+        uid = await _uid_of_ours(cluster, service, manifest)
+    return await cluster.apply(_with(manifest, uid=uid))
 
 
-async def _make_way(cluster: Cluster, service: InferenceService, manifest: Manifest) -> None:
-    """Make sure that the name of a child to be created is free, or already ours."""
+async def _uid_of_ours(cluster: Cluster, service: InferenceService, manifest: Manifest) -> str:
+    """Look at who has the child's name: the UID if it is ours after all. Raises _Refused, Vanished."""
     kind, metadata = kind_of(manifest), manifest["metadata"]
     found = await cluster.get(kind, metadata["namespace"], metadata["name"])
-    if found is None or _is_ours(found, manifest, service):
-        return
+    if found is None:
+        raise Vanished(f"{kind} {metadata['name']} was there for a moment")
+    if _is_ours(found, manifest, service):
+        uid: str = found["metadata"]["uid"]
+        return uid
     if _is_of_an_earlier_life(found, service):
         await cluster.delete(kind, metadata["namespace"], metadata["name"], uid=found["metadata"]["uid"])
         raise Vanished(f"{kind} {metadata['name']} belonged to a deleted service of this name")

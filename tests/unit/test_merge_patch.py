@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from penstock.status import merge_patch
 
+from tests.fake_cluster import merged_as_rfc_7386_says
+
 # No nulls: neither the API server's status nor ours holds any, and a merge patch could not write one.
 values = st.recursive(
     st.integers() | st.text(max_size=3) | st.lists(st.integers() | st.text(max_size=2), max_size=3),
@@ -15,22 +17,9 @@ values = st.recursive(
 objects = st.dictionaries(st.sampled_from("abcd"), values, max_size=4)
 
 
-def apply_as_the_rfc_says(target: Any, patch: Any) -> Any:
-    """MergePatch of RFC 7386, section 2."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = apply_as_the_rfc_says(result.get(name), value)
-    return result
-
-
 @given(old=objects, new=objects)
 def test_applying_the_patch_to_the_old_gives_the_new(old: dict[str, Any], new: dict[str, Any]) -> None:
-    assert apply_as_the_rfc_says(old, merge_patch(old, new)) == new
+    assert merged_as_rfc_7386_says(old, merge_patch(old, new)) == new
 
 
 @given(objects)

@@ -191,14 +191,14 @@ class TestEnds:
         ],
     )
     def test_the_last_bad_end(self, container: dict[str, Any], ended: Ended | None) -> None:
-        states = {
+        states: dict[str, Any] = {
             "crash": self.terminated(3),
             "clean": self.terminated(0, "Completed"),
             "oom": self.terminated(0, "OOMKilled"),
             "run": RUNNING,
             "backoff": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
         }
-        status = {
+        status: dict[str, Any] = {
             key: states.get(value, value) if isinstance(value, str) else value for key, value in container.items()
         }
         assert pod(a_pod(a_container(**status))).ended == ended

@@ -1,0 +1,433 @@
+"""The whole pass over a cluster in memory: what a real API server cannot be made to do at the right moment."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from penstock import errors, names
+from penstock.api.v1alpha1 import InferenceService
+from penstock.apply import Vanished
+from penstock.kinds import (
+    CONTROLLER_REVISION,
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    INFERENCE_SERVICE,
+    POD,
+    SERVICE,
+    Manifest,
+)
+from penstock.observe import Progress
+from penstock.reconcile import Reconciler
+from penstock.status import Transition
+from penstock.store import Key, ObjectId, Store
+
+from tests.builders import DEADLINE, T0, UID
+from tests.fake_cluster import FakeCluster, the_service
+
+CHAT = Key("ml", "chat")
+
+
+class Place:
+    """A cluster, a store that hears of it, and an operator that is called by hand."""
+
+    def __init__(self, *, annotations: dict[str, str] | None = None, suspend: bool = False, **predictor: Any) -> None:
+        self.cluster = FakeCluster()
+        self.store = Store()
+        self.now = T0
+        self.told: list[Transition] = []
+        self.asked: list[Sequence[str]] = []
+        self.answer = Progress()
+        self.reconcile = Reconciler(
+            self.cluster,
+            self.store,
+            probes=self,
+            recorder=self,
+            clock=lambda: self.now,
+            server_image="penstock-server:1",
+        )
+        metadata = {"name": "chat", "namespace": "ml", "uid": UID, "generation": 1, "annotations": annotations or {}}
+        self.predictor: dict[str, Any] = {"model": {"storageUri": "s3://models/smollm2"}, "minReplicas": 1, **predictor}
+        spec = {"predictor": self.predictor, "suspend": suspend, "rollout": {"progressDeadlineSeconds": 600}}
+        self.cluster.put(INFERENCE_SERVICE, {"metadata": metadata, "spec": spec})
+
+    async def progress(self, ips: Sequence[str]) -> Progress:
+        self.asked.append(ips)
+        return self.answer
+
+    async def record(self, service: InferenceService, transition: Transition, now: datetime) -> None:
+        del service, now
+        self.told.append(transition)
+
+    async def look(self) -> timedelta | None:
+        """All watches catch up, then one pass."""
+        self.cluster.deliver(self.store)
+        self.cluster.calls.clear()
+        return await self.reconcile(CHAT)
+
+    async def settle(self) -> None:
+        for _ in range(4):
+            await self.look()
+
+    def edit(self, **predictor: Any) -> None:
+        service = the_service(self.cluster)
+        self.predictor = {**self.predictor, **predictor}
+        self.cluster.edit(INFERENCE_SERVICE, "chat", spec={**service["spec"], "predictor": self.predictor})
+
+    def roll_out(self, pods: int = 1) -> None:
+        """The Deployment controller, the scheduler and the kubelet do their work."""
+        deployment = self.child("Deployment", "chat-blue")
+        counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), pods)
+        status = {"observedGeneration": deployment["metadata"]["generation"], **counts}
+        self.cluster.edit(DEPLOYMENT, "chat-blue", status=status)
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        for number in range(pods):
+            self.cluster.put(POD, a_ready_pod(f"chat-{number}", labels))
+        ready = [{"conditions": {"ready": True}, "targetRef": {"name": f"chat-{number}"}} for number in range(pods)]
+        metadata = {"name": "chat-abc", "namespace": "ml", "labels": {names.LABEL_SERVICE: "chat"}}
+        self.cluster.put(ENDPOINT_SLICE, {"metadata": metadata, "endpoints": ready})
+
+    def child(self, kind: str, name: str = "chat") -> Manifest:
+        return self.cluster.objects[ObjectId(kind, "ml", name)]
+
+    @property
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = the_service(self.cluster)["status"]
+        return found
+
+    @property
+    def template_revision(self) -> str:
+        labels = self.child("Deployment", "chat-blue")["spec"]["template"]["metadata"]["labels"]
+        return str(labels[names.LABEL_REVISION])
+
+    def condition(self, kind: str) -> tuple[str, str]:
+        found = next(condition for condition in self.status["conditions"] if condition["type"] == kind)
+        return found["status"], found["reason"]
+
+
+def a_ready_pod(name: str, labels: dict[str, str]) -> Manifest:
+    container = {
+        "name": "model",
+        "ready": True,
+        "started": True,
+        "state": {"running": {"startedAt": "2026-01-01T12:00:00Z"}},
+    }
+    status = {
+        "podIP": "10.0.0.7",
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "containerStatuses": [container],
+    }
+    spec = {"containers": [{"name": "model"}]}
+    return {"metadata": {"name": name, "namespace": "ml", "labels": labels}, "spec": spec, "status": status}
+
+
+async def test_the_first_pass_creates_every_child_and_reports() -> None:
+    place = Place()
+    await place.look()
+    assert [call[:2] for call in place.cluster.writes] == [
+        ("apply", "ControllerRevision"),
+        ("apply", "Deployment"),
+        ("apply", "Service"),
+        ("merge status", "InferenceService"),
+    ]
+    assert place.status["phase"] == "Pending"
+
+
+async def test_a_second_pass_over_the_same_cluster_writes_nothing() -> None:
+    place = Place()
+    await place.look()
+    await place.look()
+    assert place.cluster.calls == []
+
+
+async def test_a_service_that_is_ready_says_so_and_then_is_left_alone() -> None:
+    place = Place()
+    await place.look()
+    place.roll_out()
+    await place.look()
+    assert place.condition("Ready") == ("True", "Ready")
+    await place.look()
+    assert place.cluster.calls == []
+
+
+async def test_a_service_that_is_gone_or_going_is_left_alone() -> None:
+    place = Place()
+    going = {**the_service(place.cluster)["metadata"], "deletionTimestamp": "2026-01-01T12:00:00Z"}
+    place.cluster.edit(INFERENCE_SERVICE, "chat", metadata=going)
+    assert await place.look() is None
+    place.cluster.remove(INFERENCE_SERVICE, "chat")
+    assert await place.look() is None
+    assert place.cluster.calls == []
+
+
+class TestNames:
+    async def test_a_name_that_is_taken_is_never_written(self) -> None:
+        place = Place()
+        foreign = {
+            "metadata": {"name": "chat", "namespace": "ml", "labels": {}},
+            "spec": {"selector": {"app": "other"}},
+        }
+        before = place.cluster.put(SERVICE, foreign)
+        again = await place.look()
+        assert place.child("Service") == before
+        assert place.condition("Ready") == ("False", "NameConflict")
+        assert place.condition("Stalled") == ("True", "NameConflict")
+        assert (
+            place.status["blockedBy"][0]["message"]
+            == "Service chat exists and is not ours; rename the service, or delete that object"
+        )
+        assert again is not None
+
+    async def test_it_is_taken_into_use_once_it_is_free(self) -> None:
+        place = Place()
+        place.cluster.put(SERVICE, {"metadata": {"name": "chat", "namespace": "ml"}, "spec": {}})
+        await place.look()
+        place.cluster.remove(SERVICE, "chat")
+        await place.look()
+        assert place.condition("Stalled") == ("False", "Reconciled")
+
+    async def test_one_that_takes_the_name_while_we_look_is_not_adopted_either(self) -> None:
+        place = Place()
+        place.cluster.deliver(place.store)
+        place.cluster.faults["apply", "Service"] = errors.Conflict(409, "Conflict", "somebody was here for a moment")
+        foreign = {"metadata": {"name": "chat", "namespace": "ml"}, "spec": {"selector": {"app": "other"}}}
+        place.cluster.after_get = lambda: place.cluster.put(SERVICE, foreign)
+        with pytest.raises(Vanished):
+            await place.reconcile(CHAT)
+        assert place.child("Service")["spec"] == {"selector": {"app": "other"}}
+
+    async def test_another_operators_child_is_foreign_too(self) -> None:
+        place = Place()
+        owner = {"kind": "Application", "name": "chat", "uid": "x", "controller": True}
+        before = place.cluster.put(
+            SERVICE, {"metadata": {"name": "chat", "namespace": "ml", "ownerReferences": [owner]}, "spec": {}}
+        )
+        await place.look()
+        assert place.child("Service") == before
+
+    async def test_a_child_of_an_earlier_life_is_deleted_by_its_uid_and_made_anew(self) -> None:
+        place = Place()
+        owner = {"kind": names.KIND, "name": "chat", "uid": "an earlier life", "controller": True}
+        place.cluster.put(
+            SERVICE,
+            {"metadata": {"name": "chat", "namespace": "ml", "uid": "old", "ownerReferences": [owner]}, "spec": {}},
+        )
+        with pytest.raises(Vanished):
+            await place.look()
+        assert ("delete", "Service", "chat") in place.cluster.calls
+        await place.look()
+        assert place.child("Service")["metadata"]["ownerReferences"][0]["uid"] == UID
+
+    async def test_a_child_that_the_watch_has_not_told_yet_is_ours_all_the_same(self) -> None:
+        place = Place()
+        await place.look()
+        place.store.drop(ObjectId("Service", "ml", "chat"))
+        await place.reconcile(CHAT)
+        assert place.condition("Stalled") == ("False", "Reconciled")
+
+
+class TestRaces:
+    async def test_a_child_deleted_under_our_hands_is_not_made_again_by_a_blind_apply(self) -> None:
+        place = Place()
+        await place.look()
+        place.edit(minReplicas=2)
+        place.cluster.deliver(place.store)
+        place.cluster.remove(DEPLOYMENT, "chat-blue")
+        with pytest.raises(Vanished):
+            await place.reconcile(CHAT)
+        await place.reconcile(CHAT)
+        assert place.child("Deployment", "chat-blue")["spec"]["replicas"] == 2
+
+    async def test_children_that_went_with_their_service_are_not_made_again(self) -> None:
+        place = Place()
+        await place.look()
+        await place.look()
+        place.cluster.deliver(place.store)
+        # The watch of the children is ahead of the one of the services.
+        place.cluster.remove(DEPLOYMENT, "chat-blue")
+        place.store.drop(ObjectId("Deployment", "ml", "chat-blue"))
+        place.cluster.remove(INFERENCE_SERVICE, "chat")
+        with pytest.raises(Vanished):
+            await place.reconcile(CHAT)
+        assert ObjectId("Deployment", "ml", "chat-blue") not in place.cluster.objects
+
+    async def test_a_service_deleted_during_the_pass_is_no_error(self) -> None:
+        place = Place()
+        place.cluster.deliver(place.store)
+        place.cluster.faults["merge status", "InferenceService"] = errors.NotFound(404, "NotFound", "")
+        await place.reconcile(CHAT)
+        assert place.told == []
+
+    @pytest.mark.parametrize(
+        "fault",
+        [errors.Unreachable("reset"), errors.ApiError(500, "InternalError", "etcd"), errors.Throttled(429, "", "", 1)],
+    )
+    async def test_a_pass_that_broke_off_is_finished_by_the_next(self, fault: Exception) -> None:
+        place = Place()
+        place.cluster.faults["apply", "Deployment"] = fault
+        with pytest.raises(type(fault)):
+            await place.look()
+        await place.look()
+        assert place.child("Deployment", "chat-blue")
+        assert place.status["phase"] == "Pending"
+
+
+class TestDrift:
+    async def test_an_edit_of_ours_is_undone_and_an_addition_of_others_stays(self) -> None:
+        place = Place()
+        await place.look()
+        live = place.child("Service")
+        spec = {**live["spec"], "sessionAffinity": "None", "selector": {"app": "hijacked"}}
+        place.cluster.edit(SERVICE, "chat", spec=spec)
+        await place.look()
+        assert [call for call in place.cluster.writes if call[0] == "apply"] == [("apply", "Service", "chat")]
+        mended = place.child("Service")["spec"]
+        assert mended["selector"][names.LABEL_SERVICE] == "chat"
+        assert mended["sessionAffinity"] == "None"
+
+    async def test_what_is_no_longer_wanted_is_deleted(self) -> None:
+        place = Place(minReplicas=2)
+        await place.look()
+        assert place.child("PodDisruptionBudget")
+        place.edit(minReplicas=1)
+        await place.look()
+        assert ("delete", "PodDisruptionBudget", "chat") in place.cluster.writes
+
+    async def test_a_spec_that_is_refused_leaves_what_runs_alone(self) -> None:
+        place = Place()
+        await place.look()
+        place.roll_out()
+        await place.settle()
+        before = place.child("Deployment", "chat-blue")
+        place.edit(nodeSelector={"zone": "a"})
+        place.cluster.faults["apply", "Deployment"] = errors.Rejected(422, "Invalid", "spec.template: no such field")
+        await place.look()
+        assert place.child("Deployment", "chat-blue") == before
+        assert place.condition("Ready") == ("True", "Ready")
+        assert place.condition("Stalled") == ("True", "InvalidSpec")
+
+    async def test_a_quota_that_refuses_a_child_is_told_as_such(self) -> None:
+        place = Place()
+        place.cluster.faults["apply", "Service"] = errors.QuotaExceeded(403, "Forbidden", "exceeded quota: services")
+        await place.look()
+        assert place.condition("Stalled") == ("True", "QuotaExceeded")
+
+
+class TestPaused:
+    async def test_no_child_is_written_and_the_status_still_is(self) -> None:
+        place = Place(annotations={names.ANNOTATION_PAUSED: "hands off"}, maxReplicas=3)
+        await place.look()
+        assert place.cluster.writes == [("merge status", "InferenceService", "chat")]
+        assert place.condition("Reconciling") == ("False", "PausedByUser")
+
+    async def test_an_edit_of_a_child_is_left_alone(self) -> None:
+        place = Place()
+        await place.look()
+        service = the_service(place.cluster)
+        paused = {**service["metadata"], "annotations": {names.ANNOTATION_PAUSED: ""}}
+        place.cluster.edit(INFERENCE_SERVICE, "chat", metadata=paused)
+        place.cluster.edit(SERVICE, "chat", spec={})
+        await place.settle()
+        assert place.child("Service")["spec"] == {}
+
+
+class TestSeeding:
+    async def test_an_autoscaled_service_is_seeded_once(self) -> None:
+        place = Place(maxReplicas=3)
+        await place.look()
+        assert place.cluster.writes[-1] == ("merge scale", "InferenceService", "chat")
+        assert the_service(place.cluster)["spec"]["replicas"] == 1
+        await place.look()
+        assert ("merge scale", "InferenceService", "chat") not in place.cluster.writes
+        await place.look()
+        assert place.cluster.calls == []
+
+    async def test_an_autoscalers_own_write_is_never_overwritten(self) -> None:
+        place = Place(maxReplicas=3)
+        place.cluster.deliver(place.store)
+        service = the_service(place.cluster)
+        place.cluster.edit(INFERENCE_SERVICE, "chat", spec={**service["spec"], "replicas": 3})
+        with pytest.raises(errors.Conflict):
+            await place.reconcile(CHAT)
+        assert the_service(place.cluster)["spec"]["replicas"] == 3
+
+    async def test_fixed_and_suspended_services_are_not_seeded(self) -> None:
+        for place in (Place(minReplicas=2), Place(maxReplicas=3, suspend=True)):
+            await place.settle()
+            assert "replicas" not in the_service(place.cluster)["spec"]
+
+
+class TestRollouts:
+    async def ready(self) -> Place:
+        place = Place()
+        await place.look()
+        place.roll_out()
+        await place.settle()
+        return place
+
+    async def test_an_update_that_fails_goes_back_to_the_stored_template(self) -> None:
+        place = await self.ready()
+        stable, template = place.template_revision, place.child("Deployment", "chat-blue")["spec"]["template"]
+        place.edit(nodeSelector={"zone": "nowhere"})
+        again = await place.look()
+        assert place.template_revision != stable
+        assert again == DEADLINE
+        place.now += DEADLINE
+        await place.settle()
+        assert place.child("Deployment", "chat-blue")["spec"]["template"] == template
+        assert place.status["rollout"]["phase"] == "RolledBack"
+        assert [transition.reason for transition in place.told] == ["RolloutStarted", "ProgressDeadlineExceeded"]
+
+    async def test_a_status_wiped_after_a_rollback_does_not_try_it_again(self) -> None:
+        place = await self.ready()
+        stable = place.template_revision
+        place.edit(nodeSelector={"zone": "nowhere"})
+        await place.look()
+        place.now += DEADLINE
+        await place.settle()
+        place.cluster.edit(INFERENCE_SERVICE, "chat", status={})
+        await place.settle()
+        assert place.template_revision == stable
+        assert place.status["rollout"]["phase"] == "RolledBack"
+
+    async def test_an_operator_with_another_server_image_restarts_nothing(self) -> None:
+        place = await self.ready()
+        before = place.child("Deployment", "chat-blue")
+        place.reconcile._server_image = "penstock-server:2"
+        await place.settle()
+        assert place.child("Deployment", "chat-blue") == before
+
+    async def test_a_stored_template_that_was_deleted_is_stored_again_as_it_runs(self) -> None:
+        place = await self.ready()
+        before = place.child("Deployment", "chat-blue")["spec"]["template"]
+        place.cluster.remove(CONTROLLER_REVISION, f"chat-{place.template_revision}")
+        place.reconcile._server_image = "penstock-server:2"
+        await place.settle()
+        assert place.child("ControllerRevision", f"chat-{place.template_revision}")
+        assert place.child("Deployment", "chat-blue")["spec"]["template"] == before
+
+    async def test_only_so_many_old_revisions_are_kept(self) -> None:
+        place = await self.ready()
+        for zone in "abcdefgh":
+            place.edit(nodeSelector={"zone": zone})
+            await place.look()
+            place.roll_out()
+            await place.settle()
+        kept = [obj for identity, obj in place.cluster.objects.items() if identity.kind == "ControllerRevision"]
+        assert sorted(obj["revision"] for obj in kept) == [4, 5, 6, 7, 8, 9]
+
+    async def test_only_the_pods_of_the_revision_are_asked_for_their_progress(self) -> None:
+        place = await self.ready()
+        place.edit(nodeSelector={"zone": "a"})
+        await place.look()
+        for name, revision, ip in (("old", "v0", "10.0.0.1"), ("new", place.template_revision, "10.0.0.2")):
+            labels = {names.LABEL_SERVICE: "chat", names.LABEL_SLOT: "blue", names.LABEL_REVISION: revision}
+            pod = a_ready_pod(name, labels)
+            pod["status"]["containerStatuses"][0]["started"] = False
+            pod["status"] |= {"podIP": ip, "conditions": []}
+            place.cluster.put(POD, pod)
+        place.answer = Progress(bytes=7, total_bytes=9)
+        again = await place.look()
+        assert place.asked[-1] == ["10.0.0.2"]
+        assert place.status["download"] == {"bytes": 7, "totalBytes": 9}
+        assert again == timedelta(seconds=3)
