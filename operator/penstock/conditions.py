@@ -9,7 +9,7 @@ from penstock.api import meta
 from penstock.api.meta import ConditionStatus
 from penstock.api.predictor import Predictor
 from penstock.failures import Cause, most_telling
-from penstock.names import Condition, Reason
+from penstock.names import ANNOTATION_PAUSED, Condition, Reason
 from penstock.observe import Seen
 from penstock.rollout.decide import Decision
 from penstock.scaling import Scale
@@ -150,7 +150,7 @@ def _autoscaling_active(facts: Facts) -> Verdict:
 def _reconciling(facts: Facts) -> Verdict:
     if facts.paused is not None:
         why = f": {facts.paused}" if facts.paused else ""
-        return "False", Reason.PAUSED_BY_USER, f"the annotation penstock.dev/paused keeps Penstock's hands off{why}"
+        return "False", Reason.PAUSED_BY_USER, f"the annotation {ANNOTATION_PAUSED} keeps Penstock's hands off{why}"
     if facts.stalled is not None:
         return "False", facts.stalled[0], facts.stalled[1]
     if _progressing(facts)[0] == "True":

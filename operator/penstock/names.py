@@ -57,18 +57,6 @@ class Slot(StrEnum):
         return Slot.GREEN if self is Slot.BLUE else Slot.BLUE
 
 
-class Phase(StrEnum):
-    """One word for people, derived from the conditions."""
-
-    PENDING = "Pending"
-    LOADING = "Loading"
-    READY = "Ready"
-    PROGRESSING = "Progressing"
-    PAUSED = "Paused"
-    DEGRADED = "Degraded"
-    SUSPENDED = "Suspended"
-
-
 class Condition(StrEnum):
     READY = "Ready"
     PREDICTOR_READY = "PredictorReady"
