@@ -214,3 +214,17 @@ def test_the_first_seconds_answer_probes_and_refuse_work(gpt2: Path, tmp_path: P
             assert process.wait(60) == 0
         finally:
             process.kill()
+
+
+def test_a_server_stopped_while_loading_leaves_at_once(gpt2: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "penstock_server.main", f"--model={gpt2}", "--port=0"]
+    with log.open("w") as output, subprocess.Popen(command, stderr=output) as process:
+        Server(process, log).signal(signal.SIGTERM)
+        assert process.wait(5) == 0
+
+
+def test_a_model_may_be_a_file_uri(embedder: Path, tmp_path: Path) -> None:
+    with started(f"file://{embedder}", f"--cache-dir={tmp_path}") as server:
+        assert server.post("/v1/embeddings", {"input": "x"}).status == 200
+        assert server.get("/v1/models").json["data"][0]["id"] == embedder.name

@@ -36,7 +36,7 @@ def byte_tokenizer(**extra: Any) -> PreTrainedTokenizerFast:
     rust.decoder = decoders.ByteLevel()
     if extra.pop("cls", False):
         rust.post_processor = processors.TemplateProcessing(single="<cls> $A", special_tokens=[("<cls>", 258)])
-    return PreTrainedTokenizerFast(tokenizer_object=rust, eos_token="<end>", pad_token="<pad>", **extra)
+    return PreTrainedTokenizerFast(tokenizer_object=rust, eos_token="<end>", pad_token="<pad>", **extra)  # type: ignore[no-untyped-call]
 
 
 def llama(directory: Path) -> Path:
