@@ -10,6 +10,10 @@ from tests.harness.cluster import Cluster, KubectlError
 
 POLL_SECONDS = 0.5
 Status = dict[str, Any]
+_WORDS = (
+    "{range .status.blockedBy[*]}{.reason} on {.object}: {.message}{'\\n'}{end}"
+    "{range .status.conditions[*]}{.type}={.status} {.reason}: {.message}{'\\n'}{end}"
+)
 
 
 class NotServing(Exception):
@@ -61,7 +65,7 @@ def explanation(cluster: Cluster, name: str) -> str:
     selector = f"serving.penstock.dev/inferenceservice={name}"
     sections = {
         "The service says": ("get", "isvc", name, "--output=jsonpath={.status.blockedBy}{'\\n'}{.status.conditions}"),
-        "Events": ("get", "events", "--sort-by=.lastTimestamp"),
+        "Warnings": ("events", "--types=Warning"),
         "Pods": ("get", "pods", f"--selector={selector}", "--output=wide"),
         "The model server's log": ("logs", f"--selector={selector}", "--tail=20", "--prefix", "--all-containers"),
         "The operator's log": ("logs", release.OPERATOR, f"--namespace={release.NAMESPACE}", "--tail=20", "--prefix"),
