@@ -64,7 +64,7 @@ def explanation(cluster: Cluster, name: str) -> str:
     """Everything that explains why a service does not come up: its own words, Events, and the last lines of logs."""
     selector = f"serving.penstock.dev/inferenceservice={name}"
     sections = {
-        "The service says": ("get", "isvc", name, "--output=jsonpath={.status.blockedBy}{'\\n'}{.status.conditions}"),
+        "The service says": ("get", "isvc", name, f"--output=jsonpath={_WORDS}"),
         "Warnings": ("events", "--types=Warning"),
         "Pods": ("get", "pods", f"--selector={selector}", "--output=wide"),
         "The model server's log": ("logs", f"--selector={selector}", "--tail=20", "--prefix", "--all-containers"),
