@@ -31,6 +31,7 @@ class Installation:
     namespace: str  # of the ServiceAccount and the Lease
     namespaces: tuple[str, ...]  # looked after
     kubeconfig: Path
+    rendered: str  # what was applied of the chart
 
     @property
     def user(self) -> str:
@@ -65,7 +66,7 @@ def install(cluster: Cluster, namespaces: Sequence[str], folder: Path) -> Instal
     kubeconfig = folder / f"{release}.kubeconfig"
     kubeconfig.write_text(_kubeconfig(cluster, token.strip()))
     kubeconfig.chmod(0o600)
-    return Installation(release, namespace, tuple(namespaces), kubeconfig)
+    return Installation(release, namespace, tuple(namespaces), kubeconfig, rendered.stdout)
 
 
 def uninstall(cluster: Cluster, installation: Installation) -> None:
@@ -74,12 +75,23 @@ def uninstall(cluster: Cluster, installation: Installation) -> None:
 
 
 class Operator:
-    """`penstock run`. `environment` adds to or overrides the chart's settings."""
+    """`penstock run`, or a `program` (Python source) that takes its arguments.
 
-    def __init__(self, installation: Installation, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    `environment` adds to or overrides the chart's settings.
+    """
+
+    def __init__(
+        self,
+        installation: Installation,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        program: str | None = None,
+    ) -> None:
         self.installation = installation
         self.log = folder / f"operator-{secrets.token_hex(3)}.log"
         self.port = ports.free(1)[0]
+        self._program = ["-c", program] if program else ["-m", "penstock.cli.main"]
         self._environment = {
             **os.environ,
             "PENSTOCK_NAMESPACES": ",".join(installation.namespaces),
@@ -95,7 +107,7 @@ class Operator:
 
     def start(self) -> "Operator":
         """Start the process; `wait_until_leading` says when it acts."""
-        command = [sys.executable, "-m", "penstock.cli.main", "run", f"--kubeconfig={self.installation.kubeconfig}"]
+        command = [sys.executable, *self._program, "run", f"--kubeconfig={self.installation.kubeconfig}"]
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 command, env=self._environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
@@ -120,6 +132,13 @@ class Operator:
         """SIGTERM, and the exit status."""
         self._signal(signal.SIGTERM)
         return self.wait()
+
+    def freeze(self) -> None:
+        """Stop it from running, as a machine that swaps does."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
 
     def wait(self, *, within: float = 30.0) -> int:
         """The exit status. Raises subprocess.TimeoutExpired."""

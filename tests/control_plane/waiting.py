@@ -19,3 +19,11 @@ def eventually(check: Callable[[], T], *, within: float = 20.0) -> T:
             if time.monotonic() > deadline:
                 raise
         time.sleep(_PAUSE_SECONDS)
+
+
+def throughout(check: Callable[[], object], *, seconds: float) -> None:
+    """Calls `check` again and again for so long: what must not happen takes time to not happen."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        check()
+        time.sleep(_PAUSE_SECONDS)
