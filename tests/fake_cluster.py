@@ -77,9 +77,16 @@ class FakeCluster:
         return deepcopy(self._store(identity, merged))
 
     async def merge(
-        self, kind: Kind, namespace: str, name: str, patch: Manifest, *, subresource: str, manager: str = "penstock"
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        patch: Manifest,
+        *,
+        subresource: str = "",
+        manager: str = "penstock",
     ) -> Manifest:
-        self._answer(f"merge {subresource}", kind, name)
+        self._answer(f"merge {subresource}".rstrip(), kind, name)
         identity = ObjectId(kind.name, namespace, name)
         before = self.objects.get(identity)
         if before is None:
@@ -89,7 +96,7 @@ class FakeCluster:
         after = {**before, part: merged_as_rfc_7386_says(before.get(part) or {}, patch[part])}
         stored = self._store(identity, after)
         # The answer to a write of /scale is a Scale, not the object.
-        return deepcopy(stored) if subresource == "status" else {"kind": "Scale", "metadata": stored["metadata"]}
+        return deepcopy(stored) if subresource != "scale" else {"kind": "Scale", "metadata": stored["metadata"]}
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
         self._answer("delete", kind, name)

@@ -14,7 +14,7 @@ from penstock import drift, errors
 from penstock.api.v1alpha1 import InferenceService
 from penstock.cluster import Cluster
 from penstock.conditions import Problem
-from penstock.kinds import BY_NAME, INFERENCE_SERVICE, Manifest, kind_of
+from penstock.kinds import BY_NAME, INFERENCE_SERVICE, SERVICE, Manifest, kind_of
 from penstock.names import ANNOTATION_APPLIED, KIND, LABEL_SERVICE, Reason
 from penstock.store import Child, ObjectId, Store, controller_uid
 
@@ -93,9 +93,7 @@ async def _ensure(
         found = drift.differs(manifest, child.manifest())
         if found is None:
             return 0
-        why = f"{found} differs"
-        # With its UID an apply never creates: an object deleted meanwhile is a Conflict, not a surprise.
-        write = cluster.apply(_with(manifest, uid=child.uid))
+        why, write = f"{found} differs", _update(cluster, manifest, child.uid)
     try:
         applied = await write
     except errors.Rejected as error:
@@ -116,6 +114,20 @@ async def _create(cluster: Cluster, service: InferenceService, manifest: Manifes
     except errors.Conflict:
         uid = await _uid_of_ours(cluster, service, manifest)
     return await cluster.apply(_with(manifest, uid=uid))
+
+
+async def _update(cluster: Cluster, manifest: Manifest, uid: str) -> Manifest:
+    """Apply a child that is there. With its UID an apply never creates: one deleted meanwhile is a Conflict."""
+    update = _with(manifest, uid=uid)
+    try:
+        return await cluster.apply(update)
+    except errors.Rejected:
+        if kind_of(manifest) is not SERVICE:
+            raise
+    # Somebody changed our port's number. To an apply theirs is one more port, and two may not have the name http.
+    ports = {"metadata": {"uid": uid}, "spec": {"ports": manifest["spec"]["ports"]}}
+    await cluster.merge(SERVICE, manifest["metadata"]["namespace"], manifest["metadata"]["name"], ports)
+    return await cluster.apply(update)
 
 
 async def _uid_of_ours(cluster: Cluster, service: InferenceService, manifest: Manifest) -> str:

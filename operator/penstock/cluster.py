@@ -41,7 +41,7 @@ class Cluster(Protocol):
         """
 
     async def merge(
-        self, kind: Kind, namespace: str, name: str, patch: Manifest, *, subresource: str, manager: str = ...
+        self, kind: Kind, namespace: str, name: str, patch: Manifest, *, subresource: str = ..., manager: str = ...
     ) -> Manifest: ...
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
@@ -77,7 +77,7 @@ class ApiServer:
         name: str,
         patch: Manifest,
         *,
-        subresource: str,
+        subresource: str = "",
         manager: str = names.FIELD_MANAGER,
     ) -> Manifest:
         path = kind.path(namespace, name, subresource)

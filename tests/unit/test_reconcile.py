@@ -285,6 +285,19 @@ class TestDrift:
         assert mended["selector"][names.LABEL_SERVICE] == "chat"
         assert mended["sessionAffinity"] == "None"
 
+    async def test_a_port_whose_number_was_changed_is_put_back(self) -> None:
+        # Verified on a real API server: theirs and ours would both be named http, and the apply is refused.
+        place = Place()
+        await place.look()
+        live = place.child("Service")
+        wanted = live["spec"]["ports"]
+        place.cluster.edit(SERVICE, "chat", spec={**live["spec"], "ports": [{**wanted[0], "port": 81}]})
+        place.cluster.faults["apply", "Service"] = errors.Rejected(422, "Invalid", 'Duplicate value: "http"')
+        await place.look()
+        assert place.cluster.writes[:2] == [("merge", "Service", "chat"), ("apply", "Service", "chat")]
+        assert place.child("Service")["spec"]["ports"] == wanted
+        assert place.condition("Stalled") == ("False", "Reconciled")
+
     async def test_what_is_no_longer_wanted_is_deleted(self) -> None:
         place = Place(minReplicas=2)
         await place.look()
