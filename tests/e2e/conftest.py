@@ -32,7 +32,11 @@ def penstock(cluster: Cluster) -> Penstock:
 @pytest.fixture(scope="session")
 def bucket(cluster: Cluster) -> dict[str, str]:
     """A bucket with a chat model, an embedding model and a classifier; the variables that a Secret holds."""
-    folders = {"smollm2": models.smollm2(), "minilm": models.minilm(), "sentiment": models.classifier()}
+    folders = {
+        "smollm2-135m-instruct": models.smollm2(),
+        "all-minilm-l6-v2": models.minilm(),
+        "sentiment": models.classifier(),
+    }
     return object_store.serve(cluster, BUCKET, folders)
 
 

@@ -46,7 +46,7 @@ def test_a_secret_that_does_not_exist_is_named(service: Callable[[str], Isvc]) -
 
 def test_a_memory_limit_that_is_too_low_is_an_oom_kill(service: Callable[[str], Isvc], model_secret: str) -> None:
     small = service("small")
-    small.apply(specs.model("s3://models/smollm2", model_secret, memory="300Mi"))
+    small.apply(specs.model("s3://models/smollm2-135m-instruct", model_secret, memory="300Mi"))
     eventually(lambda: "OOMKilled" in small.blockers(), small, within=120)
     assert "resources.limits.memory" in small.blockers()["OOMKilled"]
     assert small.condition("Ready") == ("False", "OOMKilled")

@@ -22,7 +22,7 @@ def test_a_chat_model_from_a_bucket_knows_the_capital_of_france(
     service: Callable[[str], Isvc], model_secret: str
 ) -> None:
     chat = service("chat")
-    chat.apply(specs.model("s3://models/smollm2", model_secret))
+    chat.apply(specs.model("s3://models/smollm2-135m-instruct", model_secret))
     eventually(chat.is_ready, chat, within=LOADED_WITHIN)
     messages = [{"role": "user", "content": "What is the capital of France?"}]
     body = {"model": chat.name, "messages": messages, "max_tokens": 20, "temperature": 0}
@@ -35,7 +35,7 @@ def test_a_chat_model_from_a_bucket_knows_the_capital_of_france(
 
 def test_an_embedding_model_puts_like_beside_like(service: Callable[[str], Isvc], model_secret: str) -> None:
     embeddings = service("embeddings")
-    embeddings.apply(specs.model("s3://models/minilm", model_secret))
+    embeddings.apply(specs.model("s3://models/all-minilm-l6-v2", model_secret))
     eventually(embeddings.is_ready, embeddings, within=LOADED_WITHIN)
     texts = ["a cat sits on the mat", "a kitten lies on the rug", "interest rates rose again"]
     answer = ask(f"{embeddings.url()}/v1/embeddings", {"model": embeddings.name, "input": texts})

@@ -1,0 +1,75 @@
+"""The samples, applied as they are: what a newcomer does after the demo."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests import models
+from tests.e2e.service import Isvc, eventually
+from tests.harness.cluster import Cluster
+
+SAMPLES = Path(__file__).parents[2] / "manifests" / "samples"
+
+
+@pytest.fixture
+def claim(cluster: Cluster, namespace: str) -> Iterator[None]:
+    """The claim `models` of minilm.yaml, on a folder of this machine."""
+    folder = cluster.state / "volumes" / namespace
+    shutil.copytree(models.minilm(), folder / "all-minilm-l6-v2")
+    common = {"accessModes": ["ReadOnlyMany"], "storageClassName": "", "volumeName": namespace}
+    requests = {"resources": {"requests": {"storage": "1Gi"}}}
+    volume: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": namespace},
+        "spec": {
+            "capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadOnlyMany"],
+            "hostPath": {"path": str(folder)},
+            "claimRef": {"namespace": namespace, "name": "models"},
+        },
+    }
+    made = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "models"}}
+    cluster.kubectl("apply", "--filename=-", input=json.dumps(volume))
+    cluster.kubectl(
+        f"--namespace={namespace}", "apply", "--filename=-", input=json.dumps({**made, "spec": {**common, **requests}})
+    )
+    yield
+    cluster.kubectl("delete", "persistentvolume", namespace, "--wait=false")
+    shutil.rmtree(folder)
+
+
+def apply(service: Callable[[str], Isvc], sample: str) -> Isvc:
+    """The sample under a name of this test's own; everything else is as in the file."""
+    manifest = yaml.safe_load((SAMPLES / sample).read_text())
+    made = service(manifest["metadata"]["name"])
+    made.apply(manifest["spec"])
+    return made
+
+
+@pytest.mark.parametrize("sample", ["smollm2.yaml", "classifier.yaml", "gpu.yaml"])
+def test_a_sample_that_fetches_its_model_becomes_ready(
+    service: Callable[[str], Isvc], model_secret: str, sample: str
+) -> None:
+    del model_secret
+    made = apply(service, sample)
+    eventually(made.is_rolled_out, made, within=240)
+    assert made.blockers() == {}
+
+
+def test_a_sample_on_a_claim_becomes_ready_with_two_pods(service: Callable[[str], Isvc], claim: None) -> None:
+    del claim
+    made = apply(service, "minilm.yaml")
+    eventually(lambda: made.is_rolled_out() and made.status()["readyReplicas"] == 2, made, within=240)
+    assert made.kubectl("get", "poddisruptionbudget", made.name, "--output=jsonpath={.spec.maxUnavailable}") == "1"
+
+
+def test_the_sample_with_a_public_image_says_that_no_registry_has_it_here(service: Callable[[str], Isvc]) -> None:
+    made = apply(service, "custom-container.yaml")
+    eventually(lambda: "ImagePullFailed" in made.blockers(), made, within=60)
+    assert "vllm/vllm-openai" in made.blockers()["ImagePullFailed"]
