@@ -43,13 +43,18 @@ class Bench:
 
 async def baseline(bench: Bench) -> dict[str, Any]:
     """Create the children directly; time to all pods Ready, then to all of the next release."""
-    progress(f"creating, then updating {bench.services} services without an operator")
     async with _namespace(bench, f"bench-{bench.services}-bare") as namespace:
         objects = [child for name in bench.names() for child in workload.without_operator(name, namespace)]
-        async with View.of(bench.server, POD, namespace) as pods, _measured(bench) as created:
+        async with (
+            View.of(bench.server, POD, namespace) as pods,
+            _measured(bench, "created without an operator") as created,
+        ):
             await _all(bench.server.create(kind_of(obj), obj) for obj in objects)
             await pods.until_all(bench.services, _is_ready)
-        async with View.of(bench.server, DEPLOYMENT, namespace) as deployments, _measured(bench) as updated:
+        async with (
+            View.of(bench.server, DEPLOYMENT, namespace) as deployments,
+            _measured(bench, "updated without an operator") as updated,
+        ):
             changed = [_deployment(name, namespace) for name in bench.names()]
             await _all(_merge(bench, obj, {"spec": obj["spec"]}) for obj in changed)
             await deployments.until_all(bench.services, _is_rolled_out)
@@ -64,21 +69,19 @@ async def with_operator(bench: Bench, operator: Operator) -> dict[str, Any]:
         View.of(bench.server, INFERENCE_SERVICE, namespace) as services,
     ):
         objects = [workload.inference_service(name, namespace) for name in bench.names()]
-        progress(f"creating {bench.services} services with the operator")
-        async with _measured(bench, operator) as created:
+        async with _measured(bench, "created", operator) as created:
             await _all(bench.server.create(INFERENCE_SERVICE, obj) for obj in objects)
             await services.until_all(bench.services, _serves)
         found = {"create": created, "settled after s": await _settle(operator)}
         progress(f"the operator is left alone for {_IDLE_SECONDS} s")
         found["idle"] = await _idle(operator)
-        progress("one more, drift and restarts")
+        progress("one more service, drift and restarts")
         found["one more"] = await _one_more(bench, namespace)
         found["drift"] = await _drift(bench, namespace, services)
         for number in (signal.SIGTERM, signal.SIGKILL):
             found[f"restart after {number.name}"] = await _restart(bench, operator, namespace, number)
             await _settle(operator)
-        progress(f"updating {bench.services} services with the operator")
-        async with _measured(bench, operator) as found["update"]:
+        async with _measured(bench, "updated", operator) as found["update"]:
             await _all(_merge(bench, obj, workload.release("2")) for obj in objects)
             await services.until_all(bench.services, _runs_release_2)
     return found
@@ -146,8 +149,8 @@ async def _settle(operator: Operator, *, seconds: float = 180) -> float:
 
 
 @asynccontextmanager
-async def _measured(bench: Bench, operator: Operator | None = None) -> AsyncIterator[dict[str, Any]]:
-    """Fills in time, requests and CPU of everybody when the block is left."""
+async def _measured(bench: Bench, done: str, operator: Operator | None = None) -> AsyncIterator[dict[str, Any]]:
+    """Fills in time, requests and CPU of everybody when the block is left, and says that it is done."""
     found: dict[str, Any] = {}
     start, control_plane = bench.audit.here(), _component_seconds(bench.cluster)
     own = operator.cpu_seconds() if operator else 0.0
@@ -160,6 +163,7 @@ async def _measured(bench: Bench, operator: Operator | None = None) -> AsyncIter
     after = _component_seconds(bench.cluster)
     found["control plane CPU s"] = {name: round(after[name] - before, 1) for name, before in control_plane.items()}
     found["requests per service"] = _per_service(bench.audit.since(start), bench.services)
+    progress(f"{bench.services} services {done} in {found['seconds']} s")
 
 
 def _per_service(requests: Requests, services: int) -> dict[str, Any]:
