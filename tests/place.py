@@ -1,0 +1,117 @@
+"""A cluster in memory, a store that hears of it, and an operator that is called by hand."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from penstock import names
+from penstock.api.v1alpha1 import InferenceService
+from penstock.kinds import (
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    INFERENCE_SERVICE,
+    POD,
+    Manifest,
+)
+from penstock.observe import Progress
+from penstock.reconcile import Reconciler
+from penstock.status import Transition
+from penstock.store import Key, ObjectId, Store
+
+from tests.builders import T0, UID
+from tests.fake_cluster import FakeCluster, the_service
+
+CHAT = Key("ml", "chat")
+
+
+class Place:
+    """A cluster, a store that hears of it, and an operator that is called by hand."""
+
+    def __init__(self, *, annotations: dict[str, str] | None = None, suspend: bool = False, **predictor: Any) -> None:
+        self.cluster = FakeCluster()
+        self.store = Store()
+        self.now = T0
+        self.told: list[Transition] = []
+        self.asked: list[Sequence[str]] = []
+        self.answer = Progress()
+        self.reconcile = Reconciler(
+            self.cluster,
+            self.store,
+            probes=self,
+            recorder=self,
+            clock=lambda: self.now,
+            server_image="penstock-server:1",
+        )
+        metadata = {"name": "chat", "namespace": "ml", "uid": UID, "generation": 1, "annotations": annotations or {}}
+        self.predictor: dict[str, Any] = {"model": {"storageUri": "s3://models/smollm2"}, "minReplicas": 1, **predictor}
+        spec = {"predictor": self.predictor, "suspend": suspend, "rollout": {"progressDeadlineSeconds": 600}}
+        self.cluster.put(INFERENCE_SERVICE, {"metadata": metadata, "spec": spec})
+
+    async def progress(self, ips: Sequence[str]) -> Progress:
+        self.asked.append(ips)
+        return self.answer
+
+    async def record(self, service: InferenceService, transition: Transition, now: datetime) -> None:
+        del service, now
+        self.told.append(transition)
+
+    async def look(self) -> timedelta | None:
+        """All watches catch up, then one pass."""
+        self.cluster.deliver(self.store)
+        self.cluster.calls.clear()
+        return await self.reconcile(CHAT)
+
+    async def settle(self) -> None:
+        for _ in range(4):
+            await self.look()
+
+    def edit(self, **predictor: Any) -> None:
+        service = the_service(self.cluster)
+        self.predictor = {**self.predictor, **predictor}
+        self.cluster.edit(INFERENCE_SERVICE, "chat", spec={**service["spec"], "predictor": self.predictor})
+
+    def roll_out(self, pods: int = 1) -> None:
+        """The Deployment controller, the scheduler and the kubelet do their work."""
+        deployment = self.child("Deployment", "chat-blue")
+        counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), pods)
+        status = {"observedGeneration": deployment["metadata"]["generation"], **counts}
+        self.cluster.edit(DEPLOYMENT, "chat-blue", status=status)
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        for number in range(pods):
+            self.cluster.put(POD, a_ready_pod(f"chat-{number}", labels))
+        ready = [{"conditions": {"ready": True}, "targetRef": {"name": f"chat-{number}"}} for number in range(pods)]
+        metadata = {"name": "chat-abc", "namespace": "ml", "labels": {names.LABEL_SERVICE: "chat"}}
+        self.cluster.put(ENDPOINT_SLICE, {"metadata": metadata, "endpoints": ready})
+
+    def child(self, kind: str, name: str = "chat") -> Manifest:
+        return self.cluster.objects[ObjectId(kind, "ml", name)]
+
+    @property
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = the_service(self.cluster)["status"]
+        return found
+
+    @property
+    def template_revision(self) -> str:
+        labels = self.child("Deployment", "chat-blue")["spec"]["template"]["metadata"]["labels"]
+        return str(labels[names.LABEL_REVISION])
+
+    def condition(self, kind: str) -> tuple[str, str]:
+        found = next(condition for condition in self.status["conditions"] if condition["type"] == kind)
+        return found["status"], found["reason"]
+
+
+def a_ready_pod(name: str, labels: dict[str, str]) -> Manifest:
+    container = {
+        "name": "model",
+        "ready": True,
+        "started": True,
+        "state": {"running": {"startedAt": "2026-01-01T12:00:00Z"}},
+    }
+    status = {
+        "podIP": "10.0.0.7",
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "containerStatuses": [container],
+    }
+    spec = {"containers": [{"name": "model"}]}
+    return {"metadata": {"name": name, "namespace": "ml", "labels": labels}, "spec": spec, "status": status}
