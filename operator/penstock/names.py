@@ -71,18 +71,15 @@ class Reason(StrEnum):
 
     # What the service as a whole is doing.
     READY = "Ready"
-    NO_READY_ENDPOINT = "NoReadyEndpoint"
     WAITING_FOR_PODS = "WaitingForPods"
     ROLLOUT_STARTED = "RolloutStarted"
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"
     ROLLOUT_COMPLETED = "RolloutCompleted"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
-    ROLLED_BACK = "RolledBack"
     STABLE = "Stable"
     SUSPENDED = "Suspended"
     PAUSED_BY_USER = "PausedByUser"
     RECONCILED = "Reconciled"
-    RECONCILE_ERROR = "ReconcileError"
 
     # Autoscaling.
     SCALED_TO_ZERO_BY_USER = "ScaledToZeroByUser"

@@ -13,7 +13,7 @@ from penstock import names
 from penstock.api.rollout import Strategy
 from penstock.api.status import RolloutPhase, RolloutStatus
 from penstock.failures import Cause, most_telling
-from penstock.names import Reason, Slot
+from penstock.names import Slot
 from penstock.observe import Seen, SeenDeployment
 
 
@@ -25,7 +25,6 @@ class Decision:
     target: str
     strategy: Strategy
     phase: RolloutPhase
-    reason: Reason
     message: str
     slot: Slot = Slot.BLUE
     stable: str | None = None
@@ -68,7 +67,7 @@ def decide(seen: Seen, current: str, causes: list[Cause], now: datetime, *, is_s
         return _stable(seen, current)
     moved = _moved(seen, was, current, now, is_stopped=is_stopped)
     if not is_stopped and _is_rolled_out(seen, current):
-        return replace(_stable(seen, current), reason=Reason.ROLLOUT_COMPLETED)
+        return _stable(seen, current)
     if not moved.is_overdue:
         return moved
     return _given_up(moved, was.stable_revision, causes, seen)
@@ -81,7 +80,6 @@ def _stable(seen: Seen, current: str) -> Decision:
         stable=current,
         strategy=seen.service.spec.strategy,
         phase="Stable",
-        reason=Reason.STABLE,
         message=f"revision {current} is rolled out",
     )
 
@@ -96,7 +94,6 @@ def _rolled_back(seen: Seen, was: RolloutStatus, current: str) -> Decision:
         failed=current,
         strategy=was.strategy or seen.service.spec.strategy,
         phase="RolledBack",
-        reason=Reason.ROLLED_BACK,
         message=was.message or again,
     )
 
@@ -118,7 +115,6 @@ def _moved(seen: Seen, was: RolloutStatus, current: str, now: datetime, *, is_st
         stable=was.stable_revision,
         strategy=strategy,
         phase="Progressing" if was.stable_revision else "Deploying",
-        reason=Reason.ROLLOUT_STARTED if is_new else Reason.ROLLOUT_IN_PROGRESS,
         message=_standing(seen, current, was.stable_revision),
         started_at=now if is_new else was.started_at,
         progressed_at=progressed_at,
@@ -148,13 +144,12 @@ def _given_up(moved: Decision, stable: str | None, causes: list[Cause], seen: Se
     failed = f"revision {moved.current} made no progress for {limit} s{because}"
     if stable is None:
         # There is nothing to go back to, and the cause may yet go away: keep trying, and say so.
-        return replace(moved, reason=Reason.PROGRESS_DEADLINE_EXCEEDED, message=failed)
+        return replace(moved, message=failed)
     return replace(
         moved,
         target=stable,
         failed=moved.current,
         phase="RolledBack",
-        reason=Reason.PROGRESS_DEADLINE_EXCEEDED,
         message=f"{failed}; {stable} was restored",
         started_at=None,
         progressed_at=None,
