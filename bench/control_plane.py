@@ -34,12 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     state = cache_dir() / "clusters" / "bench"
     cluster = local.up("control-plane", state, hpa_sync_seconds=HPA_SYNC_SECONDS)
     try:
-        results = asyncio.run(_measure(cluster, options.services))
+        asyncio.run(_measure(cluster, options.services, options.json))
     finally:
         local.down("control-plane", state)
-    print(report.table(results))
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
     return 0
 
 
@@ -52,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _measure(cluster: Cluster, sizes: Sequence[int]) -> dict[str, Any]:
+async def _measure(cluster: Cluster, sizes: Sequence[int], file: Path | None) -> None:
     assert cluster.audit_log is not None
     operator = Operator(install(cluster, cluster.state), cluster.state / "logs" / "operator.log")
     results: dict[str, Any] = {"machine": machine.describe(), "flags": _flags(cluster), "runs": []}
@@ -60,7 +57,14 @@ async def _measure(cluster: Cluster, sizes: Sequence[int]) -> dict[str, Any]:
     async with connect(nothing, TokenBucket(1e6, 1e6), str(cluster.kubeconfig)) as server:
         for services in sizes:
             results["runs"].append(await _run(cluster, server, operator, services))
-    return results
+            _tell(results, file)
+
+
+def _tell(results: dict[str, Any], file: Path | None) -> None:
+    """Print the newest run and write all: a long one that is broken off has then told something."""
+    print(report.table({**results, "runs": results["runs"][-1:]}), flush=True)
+    if file:
+        file.write_text(json.dumps(results, indent=1) + "\n")
 
 
 async def _run(cluster: Cluster, server: ApiServer, operator: Operator, services: int) -> dict[str, Any]:

@@ -58,7 +58,8 @@ async def baseline(bench: Bench) -> dict[str, Any]:
             changed = [_deployment(name, namespace) for name in bench.names()]
             await _all(_merge(bench, obj, {"spec": obj["spec"]}) for obj in changed)
             await deployments.until_all(bench.services, _is_rolled_out)
-    return {"create": created, "update": updated}
+        newcomers = await _one_more(bench, namespace, _deployment)
+    return {"create": created, "update": updated, "one more": newcomers}
 
 
 async def with_operator(bench: Bench, operator: Operator) -> dict[str, Any]:
@@ -76,7 +77,7 @@ async def with_operator(bench: Bench, operator: Operator) -> dict[str, Any]:
         progress(f"the operator is left alone for {_IDLE_SECONDS} s")
         found["idle"] = await _idle(operator)
         progress("one more service, drift and restarts")
-        found["one more"] = await _one_more(bench, namespace)
+        found["one more"] = await _one_more(bench, namespace, workload.inference_service)
         found["drift"] = await _drift(bench, namespace, services)
         for number in (signal.SIGTERM, signal.SIGKILL):
             found[f"restart after {number.name}"] = await _restart(bench, operator, namespace, number)
@@ -87,14 +88,15 @@ async def with_operator(bench: Bench, operator: Operator) -> dict[str, Any]:
     return found
 
 
-async def _one_more(bench: Bench, namespace: str) -> dict[str, Any]:
+async def _one_more(bench: Bench, namespace: str, build: Callable[[str, str], Manifest]) -> dict[str, Any]:
+    """From the create call of what `build` makes of a name to the event that shows its Deployment."""
     samples = []
     async with View.of(bench.server, DEPLOYMENT, namespace) as deployments:
         for number in range(_NEWCOMERS):
-            name = f"more-{number}"
+            obj = build(f"more-{number}", namespace)
             with stopwatch() as watch:
-                await bench.server.create(INFERENCE_SERVICE, workload.inference_service(name, namespace))
-                await deployments.until(names.deployment(name, names.Slot.BLUE), lambda _: True)
+                await bench.server.create(kind_of(obj), obj)
+                await deployments.until(names.deployment(f"more-{number}", names.Slot.BLUE), lambda _: True)
             samples.append(watch.seconds)
     return {"samples": len(samples), **spread(samples)}
 

@@ -36,7 +36,9 @@ def _rows(run: dict[str, Any]) -> Iterator[tuple[str, str, str, str, str]]:
     yield _own("requests per service, operator", created["requests per service"]["operator"])
     yield _own("operator CPU, s", created["operator CPU s"])
     yield _own("peak RSS, MB", created["operator peak RSS MB"])
-    yield _own("one more: Deployment exists, ms", _spread(own["one more"]))
+    newcomers = own["one more"], bare["one more"]
+    title, ratio = "one more: Deployment exists, ms", newcomers[0]["p50 ms"] / newcomers[1]["p50 ms"]
+    yield title, _spread(newcomers[1]), _spread(newcomers[0]), f"{ratio:.2f}x", _AIMS[title]
     for kind, repaired in own["drift"].items():
         for how in ("edited", "deleted"):
             yield f"{kind} {how}, repaired, ms", "", _spread(repaired[how]), "", _DRIFT_AIM
