@@ -23,6 +23,7 @@ from tests.harness.progress import progress
 
 _AT_ONCE: Final = 16  # requests that the one client has under way
 _NEWCOMERS: Final = 30
+_PAUSE_SECONDS: Final = 1  # in which the controllers make one newcomer's pod before the next newcomer is timed
 _IDLE_SECONDS: Final = 60
 _SETTLED_CORE: Final = 0.02  # an operator that uses less of a core over _SETTLED_SECONDS has nothing left to do
 _SETTLED_SECONDS: Final = 5
@@ -98,6 +99,7 @@ async def _one_more(bench: Bench, namespace: str, build: Callable[[str, str], Ma
                 await bench.server.create(kind_of(obj), obj)
                 await deployments.until(names.deployment(f"more-{number}", names.Slot.BLUE), lambda _: True)
             samples.append(watch.seconds)
+            await asyncio.sleep(_PAUSE_SECONDS)
     return {"samples": len(samples), **spread(samples)}
 
 
