@@ -76,9 +76,9 @@ async def _run(cluster: Cluster, server: ApiServer, operator: Operator, services
 
 def _flags(cluster: Cluster) -> dict[str, str]:
     """The commands of the control plane, without this machine's paths and ports."""
-    local_words = (str(cluster.state), "port", "127.0.0.1")
+    ours = ("=/", "port", "127.0.0.1")
     return {
-        name: " ".join(word for word in flags[1:] if not any(local in word for local in local_words))
+        name: " ".join(word for word in flags[1:] if not any(part in word for part in ours))
         for name, flags in cluster.flags.items()
     }
 

@@ -35,4 +35,5 @@ def _cpu_model() -> str:
 def _go_version(name: str) -> str:
     """The version that the tool's go.mod pins."""
     words = tools.TOOLS[name].module.joinpath("go.mod").read_text().split()
-    return words[words.index(_MODULES[name]) + 1] if _MODULES[name] in words else "?"
+    pairs = zip(words, words[1:], strict=False)
+    return next(version for module, version in pairs if module == _MODULES[name] and version.startswith("v"))
