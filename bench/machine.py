@@ -2,6 +2,7 @@
 
 import platform
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,5 +36,4 @@ def _cpu_model() -> str:
 def _go_version(name: str) -> str:
     """The version that the tool's go.mod pins."""
     words = tools.TOOLS[name].module.joinpath("go.mod").read_text().split()
-    pairs = zip(words, words[1:], strict=False)
-    return next(version for module, version in pairs if module == _MODULES[name] and version.startswith("v"))
+    return next(number for module, number in pairwise(words) if module == _MODULES[name] and number.startswith("v"))
