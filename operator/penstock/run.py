@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import kopf
@@ -114,6 +115,7 @@ async def _run_parts(parts: Parts, election: LeaderElection, probes: Probes, kub
 async def _until_the_first_ends(tasks: list[asyncio.Task[None]], parts: Parts, kubeconfig: str | None) -> None:
     """Add kopf's watch of the services, wait for a signal or an end, and stop everything, the lease first."""
     stop = asyncio.Event()
+    stopping = asyncio.create_task(stop.wait(), name="signal")
     before = set(asyncio.all_tasks())
     shell = await kopf.spawn_tasks(
         registry=handlers.registry(parts.store, parts.enqueue_now, parts.metrics, kubeconfig),
@@ -125,17 +127,23 @@ async def _until_the_first_ends(tasks: list[asyncio.Task[None]], parts: Parts, k
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     watching = asyncio.create_task(kopf.run_tasks(shell, ignored=before), name="kopf")
-    stopping = asyncio.create_task(stop.wait(), name="signal")
-    everything: set[asyncio.Task[object]] = {*tasks, watching, stopping}
-    done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
-    for task in (*tasks, *shell, watching, stopping):
+    everything: list[asyncio.Task[Any]] = [*tasks, *shell, watching, stopping]
+    await asyncio.wait({*tasks, watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    for task in everything:
         task.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await asyncio.wait({task}, timeout=5)
-    for task in done - {stopping}:
-        log.error("a part of the operator ended", part=task.get_name())
-        task.result()
-        raise RuntimeError(f"{task.get_name()} ended")
+    if not stop.is_set():
+        _raise_first_failure(everything)
+
+
+def _raise_first_failure(tasks: list[asyncio.Task[Any]]) -> None:
+    """Raise what ended the operator. A task that was cancelled is no cause: kopf cancels ours when one of its fails."""
+    for task in tasks:
+        if task.done() and not task.cancelled() and task.exception():
+            log.error("a part of the operator failed", part=task.get_name())
+            task.result()
+    raise RuntimeError("a part of the operator ended")
 
 
 async def _lead(parts: Parts, election: LeaderElection, reflectors: list[Reflector], probes: Probes) -> None:

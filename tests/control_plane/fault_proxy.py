@@ -8,7 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import yaml
@@ -17,6 +17,7 @@ from aiohttp import web
 from tests.harness import ports
 from tests.harness.cluster import Cluster
 
+T = TypeVar("T")
 # A fault looks at a request and answers it itself, or lets it pass by returning None.
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
@@ -135,8 +136,8 @@ class FaultProxy:
                 self._streams.remove(stream)
             return response
 
-    def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        done: Future[Any] = asyncio.run_coroutine_threadsafe(work, self._loop)
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        done: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
         return done.result(timeout=10)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from penstock import run
-from penstock.cluster import ApiServer
+from penstock.cluster import ApiServer, connect
 from penstock.kinds import CHILDREN, DEPLOYMENT, INFERENCE_SERVICE, LEASE, Kind
 from penstock.metrics import Metrics, Snapshot
 from penstock.probes import NoProbes
@@ -146,7 +146,7 @@ async def live(installation: Installation, fuse: Fuse, stop: asyncio.Event) -> N
     store = Store()
     metrics = Metrics(lambda: Snapshot(is_leader=True, queue_depth=0, services_by_phase={}, objects_by_kind={}))
     queue: WorkQueue[Key] = WorkQueue()
-    async with run.connect(metrics, TokenBucket(200, 400), str(installation.kubeconfig)) as server:
+    async with connect(metrics, TokenBucket(200, 400), str(installation.kubeconfig)) as server:
         parts = run.Parts(settings, store, queue, metrics, MortalServer(server, fuse))
         services = Reflector(
             parts.server,

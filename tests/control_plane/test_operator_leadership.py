@@ -70,14 +70,19 @@ def test_the_standby_takes_over_from_a_leader_that_was_killed(
 
 
 def test_a_leader_that_cannot_renew_stops_before_another_may_start(
-    own_objects: Objects, pair: tuple[Operator, Operator], name: str
+    own_objects: Objects, own_installation: Installation, tmp_path: Path, name: str
 ) -> None:
     """Stopped for longer than its lease and woken again: it must not write a thing on what it then knows."""
-    leader, standby = pair
+    short = {"DURATION_SECONDS": "4", "RENEW_DEADLINE_SECONDS": "3", "RETRY_SECONDS": "1"}
+    lease = {f"PENSTOCK_LEASE_{key}": value for key, value in short.items()}
+    leader, standby = Operator(own_installation, tmp_path, lease), Operator(own_installation, tmp_path, lease)
+    leader.start().wait_until_leading()
     own_objects.serve(name)
     eventually(lambda: assert_condition(own_objects.service(name), "Ready", "True"))
+    standby.start().wait_until_synced()
     leader.freeze()
-    standby.wait_until_leading(within=20)
+    standby.wait_until_leading()
     leader.thaw()
     assert leader.wait() == 1
     acts(own_objects, name)
+    standby.end()

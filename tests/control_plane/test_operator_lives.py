@@ -1,5 +1,7 @@
 """A service comes, goes and comes again; and what bears its children's names without being its child."""
 
+from typing import Any
+
 import pytest
 from penstock.kinds import AUTOSCALER, CHILDREN, CONTROLLER_REVISION, DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Kind
 
@@ -144,7 +146,8 @@ def test_a_foreign_object_of_a_childs_name_is_never_touched(
             "spec": FOREIGN[kind],
         }
     )
-    objects.serve(name, **({"maxReplicas": 3} if kind is AUTOSCALER else {}))
+    scaled: dict[str, Any] = {"maxReplicas": 3} if kind is AUTOSCALER else {}
+    objects.serve(name, **scaled)
     found = eventually(lambda: in_conflict(objects, name))
     operator.settle()
     assert f"{kind.name} {taken} " in assert_condition(found, "Stalled", "True", "NameConflict")["message"]

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 import yaml
 from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE
 
@@ -37,7 +36,8 @@ def rights(roles: list[Manifest]) -> set[Right]:
 
 def used(requests: list[Request]) -> set[Right]:
     """What the requests needed: a server-side apply is a patch, and a create where it made the object."""
-    asked = {(r.group, r.resource, r.verb) for r in requests}
+    # Which versions and groups there are, every ServiceAccount may ask.
+    asked = {(r.group, r.resource, r.verb) for r in requests if r.resource}
     made = {(r.group, r.resource, "create") for r in requests if r.verb == "patch" and r.code == 201}
     return asked | made
 
@@ -91,6 +91,6 @@ def own_roles(*flags: str) -> list[Manifest]:
     ]
 
 
-@pytest.mark.parametrize("verb", ["*", "deletecollection", "impersonate", "escalate", "bind"])
-def test_no_sweeping_right_is_granted(own_installation: Installation, verb: str) -> None:
-    assert not [right for right in rights(roles(own_installation)) if verb in right]
+def test_no_sweeping_right_is_granted() -> None:
+    sweeping = {"*", "deletecollection", "impersonate", "escalate", "bind"}
+    assert [right for right in rights(own_roles()) if sweeping & set(right)] == []

@@ -16,18 +16,6 @@ pytestmark = pytest.mark.usefixtures("operator")
 AUTOSCALED: dict[str, Any] = {"minReplicas": 1, "maxReplicas": 5, "scaleMetric": "concurrency"}
 
 
-def writes_of_replicas(service: Manifest) -> list[Manifest]:
-    """Who wrote it and when, as the API server recorded it.
-
-    It records nothing for a number that first came through `/scale`: only a field that has an owner gets another.
-    """
-    return [
-        {key: entry[key] for key in ("manager", "operation", "subresource", "time") if key in entry}
-        for entry in service["metadata"]["managedFields"]
-        if "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {})
-    ]
-
-
 def seeded(objects: Objects, name: str) -> int:
     found = objects.service(name)
     assert "replicas" in found["spec"]
@@ -52,31 +40,6 @@ def scale(objects: Objects, name: str, replicas: int, manager: str) -> None:
     """As an autoscaler does it: through the subresource."""
     scaler = Objects(objects.client, objects.namespace, manager=manager)
     scaler.patch(INFERENCE_SERVICE, name, {"spec": {"replicas": replicas}}, subresource="scale")
-
-
-def test_a_hundred_passes_leave_replicas_with_the_autoscaler(
-    objects: Objects, operator: Operator, audit: Audit, name: str
-) -> None:
-    objects.serve(name, replicas=1, **AUTOSCALED)
-    eventually(lambda: assert_stable(objects, name))
-    scale(objects, name, 3, "horizontal-pod-autoscaler")
-    eventually(lambda: runs(objects, name, 3))
-    before = writes_of_replicas(objects.service(name))
-
-    for number in range(100):
-        passes = operator.passes
-        objects.patch(INFERENCE_SERVICE, name, {"metadata": {"annotations": {"example.com/touched": str(number)}}})
-        eventually(lambda past=passes: assert_passed(operator, past))  # type: ignore[misc]
-
-    after = objects.service(name)
-    assert writes_of_replicas(after) == before
-    assert [entry["manager"] for entry in before] == ["horizontal-pod-autoscaler"]
-    assert after["spec"]["replicas"] == 3
-    assert seeds(audit, operator, name) == []
-
-
-def assert_passed(operator: Operator, before: float) -> None:
-    assert operator.passes > before
 
 
 def test_the_real_autoscaler_is_heard_and_its_missing_metric_told(objects: Objects, name: str) -> None:
