@@ -27,7 +27,7 @@ _OF_NOBODY: Final = "1"
 
 
 class Vanished(Exception):
-    """A child changed or went while we wrote: look again at once."""
+    """The service or a child changed or went while we wrote: look again at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,10 @@ async def _check_alive(cluster: Cluster, store: Store, service: InferenceService
     if found is None:
         store.drop(ObjectId(INFERENCE_SERVICE.name, metadata.namespace, metadata.name))
         raise Vanished("the service is gone")
-    store.put(INFERENCE_SERVICE, found)
-    if found["metadata"]["uid"] != metadata.uid or "deletionTimestamp" in found["metadata"]:
-        raise Vanished("the service is being deleted")
+    # What the store learns here, no watch event will tell again: the pass must not go on with what was before.
+    is_going = found["metadata"]["uid"] != metadata.uid or "deletionTimestamp" in found["metadata"]
+    if store.put(INFERENCE_SERVICE, found) or is_going:
+        raise Vanished("the service has changed, or is being deleted")
 
 
 class _Refused(Exception):

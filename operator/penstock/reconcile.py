@@ -19,7 +19,7 @@ from penstock.desired import children, pod
 from penstock.desired.children import Plan, Stored
 from penstock.events import Recorder
 from penstock.gather import Gathered, gather
-from penstock.kinds import INFERENCE_SERVICE
+from penstock.kinds import INFERENCE_SERVICE, Manifest
 from penstock.names import Reason
 from penstock.observe import Seen
 from penstock.probes import Probes
@@ -72,8 +72,8 @@ class Reconciler:
                 # Our own write wakes the next pass, which then reports on the object as it is by then.
                 await self._seed(service, facts.scale.seed, version)
                 return None
-        await self._report(key, facts, now)
-        return _look_again(facts, now)
+        is_current = await self._report(key, facts, now)
+        return _look_again(facts, now) if is_current else timedelta()
 
     async def _seed(self, service: InferenceService, replicas: int, version: str) -> None:
         """Give the autoscaler a first number: without one `GET /scale` fails and it never starts.
@@ -104,21 +104,26 @@ class Reconciler:
         )
         return await apply(self._cluster, self._store, service, children.children(service, plan))
 
-    async def _report(self, key: Key, facts: Facts, now: datetime) -> None:
-        """Write the status if it differs, and tell its transitions as Events."""
+    async def _report(self, key: Key, facts: Facts, now: datetime) -> bool:
+        """Write the status if it differs, and tell its transitions as Events. False if the service changed meanwhile.
+
+        The answer to our write holds the user's newest edit too, and the store has then seen all that the watch will
+        tell: nothing else would wake the next pass.
+        """
         service = facts.seen.service
         new = status.status(facts, now)
         patch = status.merge_patch(self._store.raw_status(key), new.to_dict())
         if not patch:
-            return
+            return True
         body = {"metadata": {"uid": service.metadata.uid}, "status": patch}
         try:
             written = await self._cluster.merge(INFERENCE_SERVICE, *key, body, subresource="status")
         except errors.NotFound:
-            return
+            return True
         self._store.put(INFERENCE_SERVICE, written)
         for transition in status.transitions(service.status, new):
             await self._recorder.record(service, transition, now)
+        return _is_still(service, written)
 
 
 def _decide(seen: Seen, now: datetime) -> Facts:
@@ -164,6 +169,17 @@ def _remembered(facts: Facts) -> Mapping[str, str]:
         return {}
     pairs = ((names.ANNOTATION_STABLE, decision.stable), (names.ANNOTATION_FAILED, decision.failed))
     return {key: value for key, value in pairs if value}
+
+
+def _is_still(service: InferenceService, written: Manifest) -> bool:
+    """Whether the object is the one that the pass decided on, its status aside."""
+    live, known = written["metadata"], service.metadata
+    is_going = "deletionTimestamp" in live
+    return (live.get("generation"), live.get("annotations") or {}, is_going) == (
+        known.generation,
+        known.annotations,
+        False,
+    )
 
 
 def _look_again(facts: Facts, now: datetime) -> timedelta | None:

@@ -150,6 +150,27 @@ class TestRaces:
             await place.reconcile(CHAT)
         assert ObjectId("Deployment", "ml", "chat-blue") not in place.cluster.objects
 
+    async def test_an_edit_during_the_pass_wakes_the_next_though_our_own_write_has_told_it_to_the_store(self) -> None:
+        place = Place()
+        place.cluster.deliver(place.store)
+        place.edit(minReplicas=2)
+        assert await place.reconcile(CHAT) == timedelta()
+        # The watch brings nothing that the store does not know from the answer to the status write.
+        assert place.store.put(INFERENCE_SERVICE, the_service(place.cluster)) == set()
+        await place.reconcile(CHAT)
+        assert place.child("Deployment", "chat-blue")["spec"]["replicas"] == 2
+
+    async def test_an_edit_that_only_our_own_look_has_told_is_acted_on(self) -> None:
+        place = Place()
+        await place.look()
+        place.cluster.deliver(place.store)
+        place.store.drop(ObjectId("Deployment", "ml", "chat-blue"))
+        place.edit(minReplicas=2)
+        with pytest.raises(Vanished):
+            await place.reconcile(CHAT)
+        await place.reconcile(CHAT)
+        assert place.child("Deployment", "chat-blue")["spec"]["replicas"] == 2
+
     async def test_a_service_deleted_during_the_pass_is_no_error(self) -> None:
         place = Place()
         place.cluster.deliver(place.store)
