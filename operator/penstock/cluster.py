@@ -143,7 +143,9 @@ class ApiServer:
         content_type: str = _JSON,
         query: Mapping[str, str] | None = None,
     ) -> Manifest:
-        await self._writes.acquire()
+        # A lease that waits behind a thousand other writes is lost.
+        if kind is not LEASE:
+            await self._writes.acquire()
         return await self._call(verb, kind, path, method=method, query=query, body=body, content_type=content_type)
 
     async def _call(
@@ -193,11 +195,12 @@ class ApiServer:
         self._metrics.api_request(verb, kind.plural, answer.status)
         response: aiohttp.ClientResponse = answer.response
         async with response:
-            if response.status >= 400:
-                raise await _failure(response)
             try:
+                if response.status >= 400:
+                    raise await _failure(response)
                 yield response
-            except (aiohttp.ClientError, TimeoutError) as error:
+            # What is no JSON came from something in between, a proxy or a load balancer.
+            except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
                 raise errors.Unreachable(f"{verb} {kind}: {error!r}") from error
 
     async def _authorization(self) -> dict[str, str]:
@@ -232,7 +235,9 @@ class KubernetesLeases:
 async def connect(metrics: Metrics, writes: TokenBucket, kubeconfig: str | None) -> AsyncIterator[ApiServer]:
     """A connection as the pod's ServiceAccount, or as the kubeconfig says where there is none."""
     configuration = await credentials(kubeconfig)
-    configuration.connection_pool_maxsize = 64
+    # No limit: every watched namespace holds seven connections open for good, and a full pool would starve the lease.
+    # What is written at a time is bounded by the workers.
+    configuration.connection_pool_maxsize = 0
     # aiohttp would read ~/.netrc in a thread before every single request.
     configuration.client_session_kwargs = {"trust_env": False}
     async with client.ApiClient(configuration) as api:
@@ -262,7 +267,7 @@ def _event(line: bytes) -> Manifest:
 async def _failure(response: aiohttp.ClientResponse) -> errors.ApiError:
     text = await response.read()
     try:
-        body = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        body = dict(orjson.loads(text))
+    except (TypeError, ValueError):
         body = {"reason": response.reason, "message": text.decode(errors="replace")[:500]}
     return errors.from_status(response.status, body, response.headers.get("Retry-After"))

@@ -86,9 +86,7 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
 
 async def _run_parts(parts: Parts, election: LeaderElection, probes: Probes, kubeconfig: str | None) -> None:
     settings = parts.settings
-    reflectors = [
-        reflector for namespace in settings.namespaces or (None,) for reflector in _reflectors(parts, namespace)
-    ]
+    reflectors = _reflectors(parts)
     watchdog = Watchdog(parts.server, parts.store, enqueue=parts.enqueue_now, interval=settings.resync_seconds)
     heartbeat = health.Heartbeat()
 
@@ -175,7 +173,7 @@ async def _lead(parts: Parts, election: LeaderElection, reflectors: list[Reflect
         except errors.Throttled as error:
             parts.queue.add_after(key, error.retry_after)
             return
-        except (errors.ApiError, errors.Unreachable) as error:
+        except Exception as error:
             parts.metrics.failed(type(error).__name__)
             raise
         finally:
@@ -186,8 +184,8 @@ async def _lead(parts: Parts, election: LeaderElection, reflectors: list[Reflect
     await parts.queue.run(work, parts.settings.workers)
 
 
-def _reflectors(parts: Parts, namespace: str | None) -> list[Reflector]:
-    def reflector(kind: Kind, *, selector: str | None = names.MANAGED_SELECTOR, soon: bool) -> Reflector:
+def _reflectors(parts: Parts) -> list[Reflector]:
+    def reflector(kind: Kind, namespace: str | None, *, selector: str | None = None, soon: bool) -> Reflector:
         return Reflector(
             parts.server,
             parts.store,
@@ -198,13 +196,17 @@ def _reflectors(parts: Parts, namespace: str | None) -> list[Reflector]:
             selector=selector,
         )
 
-    noisy = (DEPLOYMENT, AUTOSCALER)
+    noisy, ours = (DEPLOYMENT, AUTOSCALER, ENDPOINT_SLICE), (*CHILDREN, ENDPOINT_SLICE)
+    namespaces = parts.settings.namespaces or (None,)
     return [
-        *(reflector(kind, soon=kind in noisy) for kind in CHILDREN),
-        reflector(ENDPOINT_SLICE, soon=True),
-        # GPU arithmetic needs every node and every pod, whoever owns it.
-        reflector(POD, selector=None, soon=True),
-        reflector(NODE, selector=None, soon=True),
+        *(
+            reflector(kind, namespace, selector=names.MANAGED_SELECTOR, soon=kind in noisy)
+            for namespace in namespaces
+            for kind in ours
+        ),
+        # GPU arithmetic needs every node and every pod, whoever owns it; a node is in no namespace.
+        *(reflector(POD, namespace, soon=True) for namespace in namespaces),
+        reflector(NODE, None, soon=True),
     ]
 
 

@@ -1,0 +1,22 @@
+"""How the parts of the operator are put together, as far as that shows without a cluster."""
+
+from typing import cast
+
+from penstock.cluster import ApiServer
+from penstock.kinds import NODE
+from penstock.metrics import Metrics, Snapshot
+from penstock.run import Parts, _reflectors
+from penstock.settings import Settings
+from penstock.store import Store
+from penstock.workqueue import WorkQueue
+
+
+async def test_nodes_are_watched_once_however_many_namespaces_are() -> None:
+    """A check of the nodes of one namespace would find none of them, and have the process restarted for it."""
+    metrics = Metrics(lambda: Snapshot(is_leader=False, queue_depth=0, services_by_phase={}, objects_by_kind={}))
+    server = cast("ApiServer", None)
+    parts = Parts(Settings(namespaces=("red", "blue")), Store(), WorkQueue(), metrics, server)
+    parts.store.put(NODE, {"metadata": {"name": "a", "resourceVersion": "7"}})
+    watching = [each for each in _reflectors(parts) if each.kind is NODE]
+    assert len(watching) == 1
+    assert list(parts.store.versions(NODE, watching[0].namespace).values()) == [7]
