@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from penstock import errors
-from penstock.kinds import BY_NAME, INFERENCE_SERVICE, Kind, Manifest, kind_of
+from penstock.kinds import BY_NAME, CONTROLLER_REVISION, INFERENCE_SERVICE, Kind, Manifest, kind_of
 from penstock.store import ObjectId, Store, identify
 
 
@@ -127,6 +127,8 @@ class FakeCluster:
         before = self.objects[identity]
         if after == before:
             return before
+        if identity.kind == CONTROLLER_REVISION.name and after["data"] != before["data"]:
+            raise errors.Rejected(422, "Invalid", "data: field is immutable")
         metadata = {**after["metadata"], "resourceVersion": str(next(self._versions))}
         if after.get("spec") != before.get("spec"):
             metadata["generation"] = metadata.get("generation", 1) + 1

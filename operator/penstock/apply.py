@@ -113,8 +113,10 @@ async def _create(cluster: Cluster, service: InferenceService, manifest: Manifes
     try:
         return await cluster.apply(_with(manifest, resourceVersion=_OF_NOBODY))
     except errors.Conflict:
-        uid = await _uid_of_ours(cluster, service, manifest)
-    return await cluster.apply(_with(manifest, uid=uid))
+        found = await _ours(cluster, service, manifest)
+    # A stored template can never be changed, and the one that is there is the one to go by.
+    stored = {"data": found["data"]} if "data" in found else {}
+    return await cluster.apply(_with({**manifest, **stored}, uid=found["metadata"]["uid"]))
 
 
 async def _update(cluster: Cluster, manifest: Manifest, uid: str) -> Manifest:
@@ -131,15 +133,14 @@ async def _update(cluster: Cluster, manifest: Manifest, uid: str) -> Manifest:
     return await cluster.apply(update)
 
 
-async def _uid_of_ours(cluster: Cluster, service: InferenceService, manifest: Manifest) -> str:
-    """Look at who has the child's name: the UID if it is ours after all. Raises _Refused, Vanished."""
+async def _ours(cluster: Cluster, service: InferenceService, manifest: Manifest) -> Manifest:
+    """Look at what has the child's name, and return it if it is ours after all. Raises _Refused, Vanished."""
     kind, metadata = kind_of(manifest), manifest["metadata"]
     found = await cluster.get(kind, metadata["namespace"], metadata["name"])
     if found is None:
         raise Vanished(f"{kind} {metadata['name']} was there for a moment")
     if _is_ours(found, manifest, service):
-        uid: str = found["metadata"]["uid"]
-        return uid
+        return found
     if _is_of_an_earlier_life(found, service):
         await cluster.delete(kind, metadata["namespace"], metadata["name"], uid=found["metadata"]["uid"])
         raise Vanished(f"{kind} {metadata['name']} belonged to a deleted service of this name")

@@ -39,7 +39,7 @@ async def gather(store: Store, key: Key, service: InferenceService, probes: Prob
         progress=await _progress(pods, service, deployment, probes),
         fit=_fit(store, key, pods, deployment),
     )
-    return Gathered(seen, _stored(live), _template(deployment) if deployment else None)
+    return Gathered(seen, _stored(live, key.name), _template(deployment) if deployment else None)
 
 
 def _decoded(live: dict[tuple[str, str], Child], kind: str, name: str) -> Manifest | None:
@@ -47,12 +47,14 @@ def _decoded(live: dict[tuple[str, str], Child], kind: str, name: str) -> Manife
     return child.manifest() if child else None
 
 
-def _stored(live: dict[tuple[str, str], Child]) -> dict[str, Stored]:
+def _stored(live: dict[tuple[str, str], Child], service: str) -> dict[str, Stored]:
+    """By revision, as the name tells it: a label can be edited, and what it says is then to be put back."""
     found = (child.manifest() for (kind, _), child in live.items() if kind == CONTROLLER_REVISION.name)
     return {
-        revision["metadata"]["labels"][names.LABEL_REVISION]: Stored(revision["revision"], revision["data"]["template"])
+        revision["metadata"]["name"].removeprefix(names.controller_revision(service, "")): Stored(
+            revision["revision"], revision["data"]["template"]
+        )
         for revision in found
-        if names.LABEL_REVISION in revision["metadata"].get("labels", {})
     }
 
 

@@ -339,6 +339,26 @@ class TestRollouts:
         assert place.child("ControllerRevision", f"chat-{place.template_revision}")
         assert place.child("Deployment", "chat-blue")["spec"]["template"] == before
 
+    @pytest.mark.parametrize("label", [names.LABEL_REVISION, names.LABEL_MANAGED_BY])
+    async def test_a_stored_template_that_loses_a_label_gets_it_back_and_stays_as_it_is(self, label: str) -> None:
+        place = await self.ready()
+        name = f"chat-{place.template_revision}"
+        stored = place.child("ControllerRevision", name)
+        deployment = place.child("Deployment", "chat-blue")
+        # What the API server adds to a template is in the Deployment, and not in what was stored.
+        template = deployment["spec"]["template"]
+        full = {**template, "spec": {**template["spec"], "dnsPolicy": "ClusterFirst"}}
+        place.cluster.edit(DEPLOYMENT, "chat-blue", spec={**deployment["spec"], "template": full})
+        labels = {key: value for key, value in stored["metadata"]["labels"].items() if key != label}
+        place.cluster.edit(CONTROLLER_REVISION, name, metadata={**stored["metadata"], "labels": labels})
+        place.cluster.deliver(place.store)
+        if label == names.LABEL_MANAGED_BY:  # It is what the watch selects by.
+            place.store.drop(ObjectId("ControllerRevision", "ml", name))
+        await place.reconcile(CHAT)
+        assert place.child("ControllerRevision", name)["metadata"]["labels"] == stored["metadata"]["labels"]
+        assert place.child("ControllerRevision", name)["data"] == stored["data"]
+        assert place.condition("Stalled") == ("False", "Reconciled")
+
     async def test_only_so_many_old_revisions_are_kept(self) -> None:
         place = await self.ready()
         for zone in "abcdefgh":
