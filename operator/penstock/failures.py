@@ -24,6 +24,9 @@ _WAITING: Final = {
     "CreateContainerError": Reason.CONTAINER_CONFIG_ERROR,
     "RunContainerError": Reason.CONTAINER_CONFIG_ERROR,
 }
+_NO_ROOM: Final = frozenset(
+    {Reason.INSUFFICIENT_GPU, Reason.UNSCHEDULABLE, Reason.QUOTA_EXCEEDED, Reason.POD_CREATION_FAILED}
+)
 # What our server writes into its termination message, by our words for it.
 _REPORTED: Final = {
     "ModelDownloadFailed": Reason.MODEL_DOWNLOAD_FAILED,
@@ -45,6 +48,11 @@ class Cause:
     revision: str = ""
     exit_code: int | None = None
     at: datetime | None = None
+
+    @property
+    def is_of_the_pod_itself(self) -> bool:
+        """False where the pod has not had its chance: it found no room, or could not be created."""
+        return self.reason not in _NO_ROOM
 
 
 def causes(seen: Seen, now: datetime) -> list[Cause]:

@@ -170,7 +170,7 @@ def _latest_ready(facts: Facts) -> str | None:
 def _model_status(facts: Facts, now: datetime) -> ModelStatus:
     old = facts.seen.service.status.model_status
     failure = _failure(facts.causes, old.last_failure_info if old else None, now)
-    has_failed = facts.decision.phase == "RolledBack" or (failure is not None and bool(facts.causes))
+    has_failed = facts.decision.phase == "RolledBack" or any(cause.is_of_the_pod_itself for cause in facts.causes)
     keeps_failure = has_failed or facts.decision.phase != "Stable"
     pods = [pod for pod in facts.seen.pods if not pod.is_leaving]
     return ModelStatus(

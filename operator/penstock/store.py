@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import orjson
+from pydantic import ValidationError
 
 from penstock import names, observe
 from penstock.api.v1alpha1 import InferenceService
@@ -73,8 +74,15 @@ class Store:
     _endpoints: defaultdict[Key, dict[str, frozenset[str]]] = field(default_factory=lambda: defaultdict(dict))
 
     def service(self, key: Key) -> InferenceService | None:
+        """The service as parsed; a status that makes no sense to us counts as wiped. Raises ValidationError."""
         body = self._services.get(key)
-        return None if body is None else InferenceService.model_validate_json(body)
+        if body is None:
+            return None
+        try:
+            return InferenceService.model_validate_json(body)
+        except ValidationError:
+            # A newer version may have written it, before somebody went back to this one.
+            return InferenceService.model_validate({**orjson.loads(body), "status": {}})
 
     def raw_status(self, key: Key) -> Manifest:
         """The status as the API server holds it, for comparing with a new one."""

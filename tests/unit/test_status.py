@@ -107,6 +107,9 @@ def test_a_status_that_was_written_is_not_written_again() -> None:
             id="the next one crashes while the old one serves",
         ),
         pytest.param(
+            facts(seen(None, pending(), deployment=starting())), "InProgress", None, "Pending", id="it waits for a node"
+        ),
+        pytest.param(
             facts(during(rolled_back(), rolled_out(), ready_pod()), "v2"),
             "BlockedByFailedLoad",
             "Loaded",

@@ -236,3 +236,12 @@ class TestRelist:
         assert store.numbers() == {"InferenceService": 1, "Pod": 1}
         assert store.versions(POD, None) == {ObjectId("Pod", "ml", "chat-0"): 4}
         assert list(store.services()) == [CHAT]
+
+
+def test_a_status_that_a_newer_version_wrote_counts_as_wiped() -> None:
+    store = Store()
+    store.put(INFERENCE_SERVICE, chat(1, status={"phase": "Asleep", "replicas": 3}))
+    service = store.service(CHAT)
+    assert service is not None
+    assert service.status == a_service().status
+    assert service.spec == a_service().spec
