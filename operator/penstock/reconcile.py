@@ -66,7 +66,13 @@ class Reconciler:
         gathered = await gather(self._store, key, service, self._probes)
         facts = _decide(gathered.seen, now)
         if facts.paused is None:
-            outcome = await self._write(service, gathered, facts)
+            try:
+                outcome = await self._write(service, gathered, facts)
+            except errors.ApiError as error:
+                # Ready would outlive the pods otherwise, for as long as a webhook that one child needs is down.
+                if service.status.observed_generation == service.metadata.generation and error.status >= 500:
+                    await self._report(key, facts, now)
+                raise
             facts = replace(facts, problem=outcome.problem)
             if facts.scale.seed is not None and outcome.problem is None:
                 # Our own write wakes the next pass, which then reports on the object as it is by then.

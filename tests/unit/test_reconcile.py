@@ -8,6 +8,8 @@ from penstock.apply import Vanished
 from penstock.kinds import (
     CONTROLLER_REVISION,
     DEPLOYMENT,
+    DISRUPTION_BUDGET,
+    ENDPOINT_SLICE,
     INFERENCE_SERVICE,
     POD,
     SERVICE,
@@ -190,6 +192,18 @@ class TestRaces:
         await place.look()
         assert place.child("Deployment", "chat-blue")
         assert place.status["phase"] == "Pending"
+
+    async def test_a_child_that_cannot_be_written_does_not_keep_ready_from_turning_false(self) -> None:
+        place = Place(minReplicas=2)
+        await place.look()
+        place.roll_out(2)
+        await place.settle()
+        place.cluster.edit(DISRUPTION_BUDGET, "chat", spec={})
+        place.cluster.edit(ENDPOINT_SLICE, "chat-abc", endpoints=[])
+        place.cluster.faults["apply", "PodDisruptionBudget"] = errors.ApiError(500, "InternalError", "calling webhook")
+        with pytest.raises(errors.ApiError):
+            await place.look()
+        assert place.condition("Ready")[0] == "False"
 
 
 class TestDrift:
