@@ -6,7 +6,7 @@ ends unexpectedly ends the process: a restart is cheap, and half an operator is 
 
 import asyncio
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -112,7 +112,7 @@ async def _run_parts(parts: Parts, election: LeaderElection, probes: Probes, kub
 
 async def _until_the_first_ends(tasks: list[asyncio.Task[None]], parts: Parts, kubeconfig: str | None) -> None:
     """Add kopf's watch of the services, wait for a signal or an end, and stop everything, the lease first."""
-    stop = asyncio.Event()
+    stop, halt = asyncio.Event(), asyncio.Event()
     stopping = asyncio.create_task(stop.wait(), name="signal")
     before = set(asyncio.all_tasks())
     shell = await kopf.spawn_tasks(
@@ -120,6 +120,7 @@ async def _until_the_first_ends(tasks: list[asyncio.Task[None]], parts: Parts, k
         settings=handlers.settings(),
         clusterwide=not parts.settings.namespaces,
         namespaces=parts.settings.namespaces,
+        stop_flag=halt,
     )
     # kopf has set its own handlers by now; ours release the lease before anything else is taken down.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -127,12 +128,20 @@ async def _until_the_first_ends(tasks: list[asyncio.Task[None]], parts: Parts, k
     watching = asyncio.create_task(kopf.run_tasks(shell, ignored=before), name="kopf")
     everything: list[asyncio.Task[Any]] = [*tasks, *shell, watching, stopping]
     await asyncio.wait({*tasks, watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    for task in everything:
+    await _end(tasks)
+    halt.set()
+    # kopf closes its connections by itself when it is asked to stop; cancelled, it would leave them open.
+    await asyncio.wait({watching}, timeout=3)
+    await _end(everything)
+    if not stop.is_set():
+        _raise_first_failure(everything)
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
         task.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await asyncio.wait({task}, timeout=5)
-    if not stop.is_set():
-        _raise_first_failure(everything)
 
 
 def _raise_first_failure(tasks: list[asyncio.Task[Any]]) -> None:

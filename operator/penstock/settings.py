@@ -42,8 +42,8 @@ class Settings(BaseModel):
         default=(), description="Namespaces to serve, separated by commas; none means all."
     )
     workers: int = Field(default=16, ge=1, le=256, description="Services reconciled at the same time.")
-    api_qps: float = Field(default=200, gt=0, description="Writes to the API server per second in the long run.")
-    api_burst: int = Field(default=400, ge=1, description="Writes to the API server at once.")
+    api_qps: float = Field(default=400, gt=0, description="Writes to the API server per second in the long run.")
+    api_burst: int = Field(default=800, ge=1, description="Writes to the API server at once.")
     resync_seconds: float = Field(
         default=600, ge=10, description="How often each kind is listed to find what the watches missed."
     )

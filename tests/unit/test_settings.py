@@ -27,7 +27,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
     settings = Settings.from_env({})
     assert settings.namespaces == ()
     assert settings.workers == 16
-    assert (settings.api_qps, settings.api_burst) == (200, 400)
+    assert (settings.api_qps, settings.api_burst) == (400, 800)
     assert settings.lease_timing == LeaseTiming(15, 10, 2)
     assert settings.scrape_pods
 
