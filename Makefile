@@ -97,4 +97,4 @@ generate: .venv/synced ## Write the CRD, docs/api.md and manifests/install.yaml 
 	$(RUN) -m tests.chart.rendering
 
 bench: .venv/synced ## Figures of the operator beside the same objects without one (control plane only).
-	$(RUN) -m bench.control_plane
+	$(RUN) -m bench.control_plane --json bench/results/control_plane.json
