@@ -7,10 +7,11 @@ observation writes nothing. All waiting is a time in the status.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Final
 
 import structlog
 
-from penstock import errors, failures, names, revision, scaling, status, validation
+from penstock import conditions, errors, failures, names, revision, scaling, status, validation
 from penstock.api.v1alpha1 import InferenceService
 from penstock.apply import Outcome, apply
 from penstock.cluster import Cluster
@@ -34,6 +35,9 @@ _PROGRESS_EVERY = timedelta(seconds=3)
 _REFUSED_AGAIN_AFTER = timedelta(minutes=5)
 # A foreign object bears no label that we watch by: only a look tells that it has gone.
 _TAKEN_AGAIN_AFTER = timedelta(seconds=5)
+
+
+_REFUSALS: Final = frozenset({Reason.INVALID_SPEC, Reason.NAME_CONFLICT, Reason.QUOTA_EXCEEDED})
 
 
 class Reconciler:
@@ -137,8 +141,16 @@ def _decide(seen: Seen, now: datetime) -> Facts:
     causes = failures.causes(seen, now)
     scale = scaling.scale(service, seen.deployment.ready if seen.deployment else 0)
     paused = service.metadata.annotations.get(names.ANNOTATION_PAUSED)
-    decision = decide(seen, revision.of(service), causes, now, is_stopped=paused is not None or scale.off is not None)
+    is_stopped = paused is not None or scale.off is not None or _is_refused(service)
+    decision = decide(seen, revision.of(service), causes, now, is_stopped=is_stopped)
     return Facts(seen=seen, decision=decision, scale=scale, causes=causes, paused=paused)
+
+
+def _is_refused(service: InferenceService) -> bool:
+    """The last pass could not write what this spec asks for: its revision never ran, so its deadline must not pass."""
+    stalled = conditions.by_type(service.status.conditions).get(names.Condition.STALLED)
+    is_current = service.status.observed_generation == service.metadata.generation
+    return is_current and stalled is not None and stalled.status == "True" and stalled.reason in _REFUSALS
 
 
 def _stored(

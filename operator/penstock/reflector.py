@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 Enqueue = Callable[[Iterable[Key]], None]
 
 _LONGEST_PAUSE_SECONDS = 30.0
+_SHORTEST_WATCH_SECONDS = 0.5
 
 
 class Reflector:
@@ -51,7 +52,9 @@ class Reflector:
     async def run(self) -> None:
         """Reflect until cancelled, whatever the API server does."""
         failures = 0
+        loop = asyncio.get_running_loop()
         while True:
+            started = loop.time()
             try:
                 if not self._version:
                     await self._list()
@@ -67,6 +70,10 @@ class Reflector:
                     self._version = ""
                 pause = min(_LONGEST_PAUSE_SECONDS, 0.2 * 2 ** min(failures, 8))
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret.
+                continue
+            if loop.time() - started < _SHORTEST_WATCH_SECONDS:
+                # Something between us and the API server ends every stream at once: that must not become a hot loop.
+                await asyncio.sleep(_SHORTEST_WATCH_SECONDS)
 
     async def _list(self) -> None:
         listed = []

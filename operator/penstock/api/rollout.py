@@ -86,6 +86,6 @@ class Disruption(Model):
         default=1,
         description=(
             "Pods that evictions may have down at the same time: a count, or a share such as 25%. It becomes the "
-            "service's PodDisruptionBudget, which exists while the service may have two or more pods."
+            "service's PodDisruptionBudget, which exists while two or more pods are wanted."
         ),
     )

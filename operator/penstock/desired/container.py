@@ -58,12 +58,15 @@ def foreign(predictor: Predictor, container: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in merged.items() if value not in ({}, [])}
 
 
-def target_port(container: dict[str, Any]) -> str | int:
-    """Where requests go: the port named http, else the first, else 8080."""
+def target_port(container: dict[str, Any]) -> str:
+    """Where requests go: the port named http, else the first, else 8080; by name, which each pod resolves for itself.
+
+    A number would send requests for old pods to the new pods' port while an update changes it.
+    """
     ports = container.get("ports") or []
     if not ports or any(port.get("name") == names.PORT for port in ports):
         return names.PORT
-    return int(ports[0]["containerPort"]) if ports[0].get("name") else names.PORT
+    return str(ports[0].get("name") or names.PORT)
 
 
 def grace_seconds(predictor: Predictor) -> int:
