@@ -77,7 +77,7 @@ class Reconciler:
                 if service.status.observed_generation == service.metadata.generation and error.status >= 500:
                     await self._report(key, facts, now)
                 raise
-            facts = replace(facts, problem=outcome.problem)
+            facts = _with_problem(facts, outcome.problem, now)
             if facts.scale.seed is not None and outcome.problem is None:
                 # Our own write wakes the next pass, which then reports on the object as it is by then.
                 await self._seed(service, facts.scale.seed, version)
@@ -144,6 +144,14 @@ def _decide(seen: Seen, now: datetime) -> Facts:
     is_stopped = paused is not None or scale.off is not None or _is_refused(service)
     decision = decide(seen, revision.of(service), causes, now, is_stopped=is_stopped)
     return Facts(seen=seen, decision=decision, scale=scale, causes=causes, paused=paused)
+
+
+def _with_problem(facts: Facts, problem: Problem | None, now: datetime) -> Facts:
+    """A rollout that is refused stands still from now on: see `_is_refused`."""
+    if problem is None or facts.decision.deadline_at is None:
+        return replace(facts, problem=problem)
+    stopped = replace(facts.decision, paused_at=facts.decision.paused_at or now, is_overdue=False)
+    return replace(facts, problem=problem, decision=stopped)
 
 
 def _is_refused(service: InferenceService) -> bool:
