@@ -10,10 +10,11 @@ import pytest
 import torch
 from penstock_server.engine.architectures import identify
 from penstock_server.engine.build import Plan, build
+from penstock_server.engine.devices import threads
 from penstock_server.engine.encoding import EncodingJob, SequenceEncoder, batches
 from penstock_server.engine.generation import GenerationEngine
 from penstock_server.engine.heads import Pooling, pool
-from penstock_server.engine.protocol import GenerationRequest, QueueFull, Sampling
+from penstock_server.engine.protocol import EngineFailed, GenerationRequest, QueueFull, Sampling
 from transformers import AutoModel, AutoModelForCausalLM
 
 from tests.serving import tiny
@@ -83,3 +84,47 @@ async def test_batches_hold_every_sequence_once_within_the_budget() -> None:
     made = list(batches(jobs, 50))
     assert sorted(len(j.sequences[i]) for batch in made for j, i in batch) == [1, 3, 5, 7, 40, 40, 90]
     assert all(len(b) == 1 or len(b) * max(len(j.sequences[i]) for j, i in b) <= 50 for b in made)
+
+
+async def test_what_runs_when_the_engine_is_closed_is_told(gpt2: Path) -> None:
+    async with engine(gpt2) as built:
+        running = built.submit(GenerationRequest([1], 400, GREEDY))
+        await anext(aiter(running))
+        built.close()
+        with pytest.raises(EngineFailed):
+            [delta async for delta in running]
+
+
+async def test_numbers_that_are_not_finite_are_an_error_and_never_an_answer(embedder: Path, llama: Path) -> None:
+    async with engine(embedder) as built:
+        built._model.get_input_embeddings().weight.data[65] = float("nan")
+        with pytest.raises(EngineFailed, match="not finite"):
+            await built.encode([[65]])
+        assert np.isfinite(await built.encode([[66]])).all()
+    async with engine(llama) as built:
+        built._model.get_input_embeddings().weight.data[65] = float("nan")
+        with pytest.raises(EngineFailed, match="not finite"):
+            [delta async for delta in built.submit(GenerationRequest([65], 5, GREEDY))]
+
+
+@pytest.mark.parametrize(
+    ("files", "membership", "wanted"),
+    [
+        pytest.param({}, "", 2, id="no limit"),
+        pytest.param({"cpu.max": "max 100000"}, "0::/", 2, id="v2 without a limit"),
+        pytest.param({"cpu.max": "50000 100000"}, "0::/", 1, id="half a CPU"),
+        pytest.param({"cpu.max": "120000 100000"}, "0::/", 2, id="a CPU and a bit"),
+        pytest.param({"a/cpu.max": "90000 100000", "a/b/cpu.max": "max 100000"}, "0::/a/b", 1, id="the pod's limit"),
+        pytest.param({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, "2:cpu:/x", 1, id="v1"),
+        pytest.param({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, "2:cpu:/", 2, id="v1, none"),
+    ],
+)
+def test_threads_are_as_many_as_the_container_may_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], membership: str, wanted: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    (tmp_path / "membership").write_text(membership)
+    assert threads(tmp_path, tmp_path / "membership") == wanted

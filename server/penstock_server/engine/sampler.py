@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import torch
 from transformers import LogitsProcessor
 
-from penstock_server.engine.protocol import Sampling
+from penstock_server.engine.protocol import EngineFailed, Sampling
 
 SEED_SPACE = 2**63
+COLDEST = 1e-5  # Below it float32 overflows, and the likeliest token would be drawn anyway.
 
 
 class Sampler(LogitsProcessor):
@@ -32,7 +33,9 @@ class Sampler(LogitsProcessor):
         if input_ids.shape[1] > self._prompt_length:
             self._generated[input_ids[0, -1]] += 1
         logits = self._penalised(scores[0])
-        if self._sampling.temperature == 0:
+        if logits.isnan().any():
+            raise EngineFailed("the model gave numbers that are not finite")
+        if self._sampling.temperature < COLDEST:
             return logits[None]  # type: ignore[return-value]
         token = self._draw(logits / self._sampling.temperature)
         chosen = torch.full_like(logits, float("-inf"))

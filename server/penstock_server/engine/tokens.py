@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from penstock_server.engine.protocol import PromptRefused
@@ -50,5 +49,5 @@ class Tokens:
             raise PromptRefused("this model has no chat template; use /v1/completions")
         try:
             return str(self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
-        except (TemplateError, TypeError, ValueError) as error:
+        except Exception as error:  # A template is a program, and may stumble over a conversation in any way.
             raise PromptRefused(f"the model's chat template refuses this conversation: {error}") from error

@@ -95,6 +95,8 @@ class Worker(Generic[J]):
     def _loop(self) -> None:
         while True:
             with self._changed:
+                if self._closing:
+                    return  # What was running may have been cut short: `close` tells those who wait for it.
                 self._running = []
                 while not self._waiting and not self._closing:
                     self.beat()
@@ -108,10 +110,11 @@ class Worker(Generic[J]):
     def _round(self) -> None:
         try:
             self._run(self._running)
-        except Exception:  # One bad round must never end the engine for its neighbours.
+        except Exception as error:  # One bad round must never end the engine for its neighbours.
             log.exception("a step of the engine failed")
+            told = error if isinstance(error, EngineFailed) else EngineFailed("the model failed on this request")
             for job in self._running:
-                job.fail(EngineFailed("the model failed on this request"))
+                job.fail(told)
 
     def _fail_all(self, error: EngineError) -> None:
         for job in [*self._running, *self._waiting]:
