@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import PayloadEncodingError
 from aiohttp.typedefs import Handler
 
-from penstock_server.errors import ApiError, as_api_error
+from penstock_server.errors import ApiError, BadRequest, as_api_error
 from penstock_server.flights import Door
 from penstock_server.protocol import completions, encoding, health, models
 from penstock_server.protocol.reading import LARGEST_BODY_BYTES
@@ -62,9 +63,24 @@ def admitted(inference: Inference) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         service = request.app[SERVICE]
         async with service.flights.admit():
-            return await inference(request, service)
+            await _receive(request)  # A client that sends slowly holds no place meanwhile.
+            async with service.flights.place():
+                response = await inference(request, service)
+            # Only what was handed to the kernel survives the end of the process.
+            await response.prepare(request)
+            request[STREAM] = response
+            await response.write_eof()
+            return response
 
     return handle
+
+
+async def _receive(request: web.Request) -> None:
+    try:
+        await request.read()
+    except (web.RequestPayloadError, PayloadEncodingError):
+        message = "the body is not encoded as its headers say"
+        raise BadRequest(message, param=None, code="invalid_body") from None
 
 
 @web.middleware
@@ -115,17 +131,25 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def _tell(request: web.Request, error: ApiError) -> web.StreamResponse:
-    stream: web.StreamResponse | None = request.get(STREAM)
-    if stream is None:
+    begun: web.StreamResponse | None = request.get(STREAM)
+    if begun is None:
         return error.response()
     request[CODE] = error.status
-    await write_event(stream, error.body())
-    await stream.write_eof()
-    return stream
+    transport = request.transport
+    if transport is None:
+        return begun
+    if isinstance(begun, web.Response) or transport.get_write_buffer_size():
+        transport.abort()  # Half of a whole answer, or a client that does not read: nothing can be added to it.
+        return begun
+    await write_event(begun, error.body())
+    await begun.write_eof()
+    return begun
 
 
 async def finish_headers(request: web.Request, response: web.StreamResponse) -> None:
     """The request's id; and while draining no connection is kept, so that clients move to another pod."""
+    if request.transport is not None:
+        request.transport.set_write_buffer_limits(high=0)  # A write ends when the kernel has all of it.
     if REQUEST_ID in request:
         response.headers["X-Request-Id"] = request[REQUEST_ID]
     if request.app[SERVICE].flights.door is not Door.OPEN:

@@ -133,7 +133,8 @@ def parse(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _last_part(model: str) -> str:
-    return model.rstrip("/").rsplit("/", 1)[-1] or "model"
+    # A part with an @ is a mistyped address with credentials, which are refused later and must not be shown before.
+    return model.rstrip("/").rsplit("/", 1)[-1].rsplit("@", 1)[-1] or "model"
 
 
 def _count(text: str) -> int:

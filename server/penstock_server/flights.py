@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from penstock_server.errors import ApiError, DeadlineExceeded, TooBusy, Unavailable
 
+# Bounds the memory of requests that are still read or tokenised, which no engine's queue has seen yet.
+MOST_IN_FLIGHT = 1024
+
 
 class Door(StrEnum):
     """Whether new work is let in."""
@@ -38,11 +41,13 @@ class Flights:
 
     @asynccontextmanager
     async def admit(self) -> AsyncIterator[None]:
-        """Hold a place for the body of the `async with`. Raises ApiError: TooBusy, Unavailable, DeadlineExceeded."""
+        """The body of the `async with` is in flight. Raises ApiError: TooBusy, Unavailable, DeadlineExceeded."""
         if self.door is Door.CLOSED:
             raise Unavailable("the server is shutting down", code="draining")
+        if len(self._deadlines) >= MOST_IN_FLIGHT:
+            raise TooBusy(f"{MOST_IN_FLIGHT} requests are already in flight")
         try:
-            async with asyncio.timeout(self._timeout) as deadline, self._in_flight(deadline), self._place():
+            async with asyncio.timeout(self._timeout) as deadline, self._in_flight(deadline):
                 yield
         except TimeoutError:
             raise self._why_cut() from None
@@ -76,7 +81,8 @@ class Flights:
                 self._empty.set()
 
     @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
+    async def place(self) -> AsyncIterator[None]:
+        """Hold one of the places of `concurrency` for the body of the `async with`. Raises TooBusy."""
         if self._places is None:
             yield
             return

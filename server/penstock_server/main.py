@@ -30,7 +30,9 @@ from penstock_server.flights import Door, Flights
 from penstock_server.loading import bring_up
 from penstock_server.metrics import Metrics
 from penstock_server.service import Service
-from penstock_server.status import Served
+from penstock_server.status import AnyEngine, Served
+
+LAST_STEP_SECONDS = 10.0  # of the grace period's slack; nobody waits for this step's result any more
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +54,9 @@ async def serve(settings: Settings) -> None:
     """Serve until a signal, then drain. Raises StartupFailure."""
     service = _service(settings)
     stop = _on_signals()
-    runner = web.AppRunner(build_app(service), handle_signals=False, handler_cancellation=True, access_log=None)
+    runner = web.AppRunner(
+        build_app(service), handle_signals=False, handler_cancellation=True, access_log=None, shutdown_timeout=2
+    )
     await _listen(runner, settings)
     try:
         await _until_stopped(service, stop)
@@ -60,8 +64,16 @@ async def serve(settings: Settings) -> None:
     finally:
         await runner.cleanup()
         if service.served.engine is not None:
-            await asyncio.to_thread(service.served.engine.close)
+            await _close(service.served.engine)
     log.info("drained")
+
+
+async def _close(engine: AnyEngine) -> None:
+    closing = asyncio.create_task(asyncio.to_thread(engine.close))
+    done, _ = await asyncio.wait([closing], timeout=LAST_STEP_SECONDS)
+    if not done:
+        log.warning("a step of the engine does not end: leaving without it")
+        _leave()
 
 
 def _service(settings: Settings) -> Service:

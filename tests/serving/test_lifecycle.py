@@ -138,6 +138,32 @@ def test_container_concurrency_holds_requests_back_and_bounds_those_that_wait(em
         assert waiting().status == 200
 
 
+def test_a_client_that_sends_slowly_holds_no_place(gpt2: Path) -> None:
+    with started(gpt2, "--container-concurrency=1") as server, closing(server.connect()) as slow:
+        slow.putrequest("POST", "/v1/completions")
+        slow.putheader("Content-Type", "application/json")
+        slow.putheader("Content-Length", "100")
+        slow.endheaders(b"{")
+        server.until(lambda: server.metric("inference_requests_in_flight") == 1, "the slow request has begun")
+        assert server.post("/v1/completions", {"prompt": "x", "max_tokens": 1}).status == 200
+
+
+def test_a_client_that_reads_nothing_is_cut_off_at_the_deadline(embedder: Path) -> None:
+    body = json.dumps({"input": ["x"] * 2048}).encode()
+    head = f"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    with started(embedder, "--timeout=2") as server, socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(("127.0.0.1", server.port))
+        raw.sendall((head.encode() + b"\r\n\r\n" + body) * 8)
+        server.until(lambda: server.metric("inference_requests_total", 'code="504"') == 1, "the deadline")
+        server.until(lambda: server.metric("inference_requests_in_flight") == 0, "nothing is left behind")
+
+
+def test_credentials_in_a_mistyped_address_are_not_logged(tmp_path: Path) -> None:
+    assert failure(tmp_path, "--model=s3://key:topsecret@bucket", "--port=0") == (3, "InvalidStorageUri")
+    assert "topsecret" not in (tmp_path / "log").read_text()
+
+
 def test_a_server_that_cannot_listen_says_so(gpt2: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

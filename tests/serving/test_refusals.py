@@ -3,6 +3,9 @@
 from typing import Any
 
 import pytest
+from penstock_server.protocol.openai import ChatRequest, CompletionRequest, EmbeddingRequest
+from penstock_server.protocol.reading import Body
+from pydantic import ValidationError
 
 from tests.serving.server import Server
 
@@ -85,6 +88,34 @@ def test_a_body_above_the_bound_is_413(text_server: Server) -> None:
 def test_another_content_type_is_415(text_server: Server) -> None:
     answer = text_server.post(CHAT, HELLO, **{"Content-Type": "text/plain"})
     assert (answer.status, answer.error["type"]) == (415, "invalid_request_error")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        pytest.param(CompletionRequest, {"prompt": [""] * 10_000}, id="token ids"),
+        pytest.param(CompletionRequest, {"prompt": "x", "stop": [1] * 10_000}, id="stop strings"),
+        pytest.param(CompletionRequest, {f"field{i}": 1 for i in range(10_000)}, id="unknown fields"),
+        pytest.param(EmbeddingRequest, {"input": [[""] * 10_000]}, id="inputs"),
+        pytest.param(ChatRequest, {"messages": [1] * 10_000}, id="messages"),
+        pytest.param(ChatRequest, {"messages": [{"role": "user", "content": [1] * 10_000}]}, id="parts"),
+    ],
+)
+def test_a_body_full_of_faults_is_refused_at_the_first_ones(kind: type[Body], body: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        kind.model_validate(body)
+    assert caught.value.error_count() < 10
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_body_that_is_not_compressed_as_it_says_is_400(text_server: Server, coding: str) -> None:
+    answer = text_server.post(CHAT, HELLO, **{"Content-Encoding": coding})
+    assert (answer.status, answer.error["code"]) == (400, "invalid_body")
+
+
+def test_more_texts_than_may_ever_wait_are_refused_for_good(text_server: Server) -> None:
+    answer = text_server.post(CHAT, with_(n=8))
+    assert (answer.status, answer.error["param"]) == (400, "n")
 
 
 def test_another_models_name_is_404(text_server: Server) -> None:

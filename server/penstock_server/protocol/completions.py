@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from penstock_server.engine.protocol import GenerationRequest, TextEngine
+from penstock_server.errors import BadRequest
 from penstock_server.protocol.generating import Piece, Usage, plan, run
 from penstock_server.protocol.openai import ChatRequest, CompletionRequest, Generate
 from penstock_server.protocol.reading import read
@@ -94,10 +95,18 @@ async def _prompts(engine: TextEngine, prompt: Any) -> list[list[int]]:
 
 async def _answer(request: web.Request, service: Service, engine: TextEngine, reply: Reply) -> web.StreamResponse:
     head = reply.head(service.settings.model_name)
+    _check_count(len(reply.requests), service.settings.max_queue)
     async with aclosing(run(engine, reply.requests, service.metrics, reply.usage)) as pieces:
         if reply.body.stream:
             return await _stream(EventStream(request), pieces, reply, head)
         return web.json_response(await _whole(pieces, reply, head))
+
+
+def _check_count(count: int, most: int) -> None:
+    """A request that never fits the queue must not be told to come back later."""
+    if count > most:
+        message = f"n: {count} texts at once are more than the {most} that may wait"
+        raise BadRequest(message, param="n", code="invalid_value")
 
 
 async def _whole(pieces: AsyncIterator[Piece], reply: Reply, head: dict[str, Any]) -> dict[str, Any]:

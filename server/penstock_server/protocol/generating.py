@@ -109,7 +109,8 @@ async def _timed(generation: Generation, metrics: Metrics) -> AsyncIterator[Delt
     observe = metrics.first_token.observe
     async for delta in generation:
         now = time.monotonic()
+        if observe == metrics.first_token.observe:
+            metrics.queue_time.observe(generation.queue_seconds or 0.0)
         observe(now - last)
         last, observe = now, metrics.inter_token.observe
         yield delta
-    metrics.queue_time.observe(generation.queue_seconds or 0.0)

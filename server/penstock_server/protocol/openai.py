@@ -10,7 +10,8 @@ from penstock_server.protocol.reading import Body
 
 MOST_INPUTS = 2048
 Text = Annotated[str, StringConstraints(min_length=1)]
-TokenIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+# Lists end at their first fault: every fault costs a kilobyte and microseconds, and a body has room for millions.
+TokenIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, fail_fast=True)]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
@@ -45,7 +46,7 @@ class Generate(Body):
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     repetition_penalty: float | None = Field(default=None, gt=0, le=10)
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
-    stop: Stop | Annotated[list[Stop], Field(max_length=16)] = Field(default_factory=list)
+    stop: Stop | Annotated[list[Stop], Field(max_length=16, fail_fast=True)] = Field(default_factory=list)
     n: int = Field(default=1, ge=1, le=8)
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -88,7 +89,7 @@ class Message(Body):
 
     neutral: ClassVar[dict[str, Any]] = {"tool_calls": [], "audio": None, "refusal": None}
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart] = ""
+    content: str | Annotated[list[TextPart], Field(max_length=1000, fail_fast=True)] = ""
     name: str | None = None
 
     def for_template(self) -> dict[str, str]:
@@ -101,7 +102,7 @@ class Message(Body):
 class ChatRequest(Generate):
     """POST /v1/chat/completions."""
 
-    messages: Annotated[list[Message], Field(min_length=1, max_length=10_000)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=10_000, fail_fast=True)]
     max_completion_tokens: int | None = Field(default=None, ge=1)
 
     @property
@@ -116,8 +117,8 @@ class CompletionRequest(Generate):
     prompt: (
         Text
         | TokenIds
-        | Annotated[list[Text], Field(min_length=1, max_length=64)]
-        | Annotated[list[TokenIds], Field(min_length=1, max_length=64)]
+        | Annotated[list[Text], Field(min_length=1, max_length=64, fail_fast=True)]
+        | Annotated[list[TokenIds], Field(min_length=1, max_length=64, fail_fast=True)]
     )
 
 
@@ -128,8 +129,8 @@ class EmbeddingRequest(Body):
     input: (
         Text
         | TokenIds
-        | Annotated[list[Text], Field(min_length=1, max_length=MOST_INPUTS)]
-        | Annotated[list[TokenIds], Field(min_length=1, max_length=MOST_INPUTS)]
+        | Annotated[list[Text], Field(min_length=1, max_length=MOST_INPUTS, fail_fast=True)]
+        | Annotated[list[TokenIds], Field(min_length=1, max_length=MOST_INPUTS, fail_fast=True)]
     )
     encoding_format: Literal["float", "base64"] = "float"
     user: str | None = None
@@ -140,7 +141,7 @@ class PredictRequest(Body):
 
     model: str | None = None
     text: Text | None = None
-    texts: Annotated[list[Text], Field(min_length=1, max_length=MOST_INPUTS)] | None = None
+    texts: Annotated[list[Text], Field(min_length=1, max_length=MOST_INPUTS, fail_fast=True)] | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "PredictRequest":

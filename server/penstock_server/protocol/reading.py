@@ -27,11 +27,15 @@ class Body(BaseModel):
     def _drop_what_asks_for_nothing(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        return {
+        kept = {
             name: given
             for name, given in value.items()
             if given is not None and not (name in cls.neutral and given == cls.neutral[name])
         }
+        unknown = [name for name in kept if name not in cls.model_fields]
+        for name in unknown[1:]:  # One is enough to refuse it; a million of them would stall the server.
+            del kept[name]
+        return kept
 
 
 B = TypeVar("B", bound=Body)
