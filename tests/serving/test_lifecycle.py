@@ -225,7 +225,8 @@ def test_the_first_seconds_answer_probes_and_refuse_work(gpt2: Path, tmp_path: P
         try:
             server = Server(process, log)
             early = server.get("/startupz")
-            assert (early.status, early.json["state"]) == (503, "loading")
+            assert early.status == 503
+            assert early.json["state"] in {"downloading", "loading"}  # the first for an instant
             assert server.get("/readyz").status == 503
             assert (
                 server.get("/livez").status == server.get("/metrics").status == server.get("/v1/models").status == 200
