@@ -11,8 +11,8 @@ from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 
-# The kubelet reads at most 4096 bytes.
-LONGEST_MESSAGE = 3000
+# The kubelet reads at most 4096 bytes; escapes and non-ASCII text make a character up to four of them.
+LONGEST_MESSAGE = 1000
 
 
 class ExitCode(IntEnum):
@@ -46,4 +46,5 @@ def record(failure: StartupFailure, path: Path) -> None:
     if not path.exists():
         return
     with suppress(OSError):
-        path.write_text(json.dumps({"reason": failure.reason, "message": str(failure)[:LONGEST_MESSAGE]}) + "\n")
+        report = {"reason": failure.reason, "message": str(failure)[:LONGEST_MESSAGE]}
+        path.write_text(json.dumps(report, ensure_ascii=False) + "\n", encoding="utf-8")

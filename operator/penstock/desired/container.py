@@ -11,6 +11,8 @@ from penstock.desired import gpu, metadata, storage
 
 # Seconds that a pod goes on accepting after SIGTERM, while the endpoints of its Service are updated everywhere.
 _DRAIN_DELAY_SECONDS: Final = 10
+# What our server may need after its last request: connections that do not close, and a step that does not end.
+_EXIT_SECONDS: Final = 20
 _STARTUP_PERIOD_SECONDS: Final = 2
 _LOCKED_DOWN: Final = {
     "allowPrivilegeEscalation": False,
@@ -70,10 +72,10 @@ def target_port(container: dict[str, Any]) -> str:
 
 
 def grace_seconds(predictor: Predictor) -> int:
-    """Time to drain: the delay, the longest request, and some slack for the server's own exit."""
+    """Time to drain: the delay, the longest request, and the server's own exit."""
     if predictor.termination_grace_period_seconds is not None:
         return predictor.termination_grace_period_seconds
-    return _DRAIN_DELAY_SECONDS + predictor.timeout + 10
+    return _DRAIN_DELAY_SECONDS + predictor.timeout + _EXIT_SECONDS
 
 
 def drain_delay_seconds(predictor: Predictor) -> int:
