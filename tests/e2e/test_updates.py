@@ -50,7 +50,8 @@ def test_a_crash_looping_update_leaves_the_old_pods_serving_and_is_mended_by_the
         assert "refusing to start" in web.blockers()["CrashLooping"]
         assert web.is_ready()
         eventually(lambda: web.condition("Stalled") == ("True", "ProgressDeadlineExceeded"), web, within=25)
-        assert time.monotonic() - started >= 15
+        # The operator counts in whole seconds, as the API's times do.
+        assert time.monotonic() - started > 14
         assert web.is_ready()
         assert web.status()["modelStatus"]["transitionStatus"] == "BlockedByFailedLoad"
         web.apply({**specs.own_server(penstock.operator_image, version="3"), "rollout": rollout})
