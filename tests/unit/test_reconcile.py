@@ -253,22 +253,6 @@ class TestDrift:
         assert place.condition("Ready") == ("True", "Ready")
         assert place.condition("Stalled") == ("True", "InvalidSpec")
 
-    async def test_an_update_that_is_refused_for_long_is_not_given_up_but_goes_on_when_it_is_allowed(self) -> None:
-        place = Place()
-        await place.look()
-        place.roll_out()
-        await place.settle()
-        stable = place.template_revision
-        place.edit(nodeSelector={"zone": "a"})
-        for _ in range(2):
-            place.cluster.faults["apply", "Deployment"] = errors.QuotaExceeded(403, "Forbidden", "exceeded quota: gpus")
-            await place.look()
-            place.now += timedelta(days=1)
-        assert place.status["rollout"]["phase"] == "Progressing"
-        await place.settle()
-        assert place.template_revision != stable
-        assert place.condition("Stalled")[0] == "False"
-
     async def test_a_quota_that_refuses_a_child_is_told_as_such(self) -> None:
         place = Place()
         place.cluster.faults["apply", "Service"] = errors.QuotaExceeded(403, "Forbidden", "exceeded quota: services")

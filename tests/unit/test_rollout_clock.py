@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from penstock import errors
 from penstock.observe import Progress, SeenDeployment
 
 from tests.builders import (
@@ -18,6 +19,7 @@ from tests.builders import (
     under_way,
     unobserved,
 )
+from tests.place import Place
 
 LATER = T0 + 3 * DEADLINE
 
@@ -105,3 +107,20 @@ class TestClockJumps:
 
     def test_a_clock_set_forward_cannot_fail_what_is_complete(self) -> None:
         assert decided(during(under_way(), rolled_out("v2")), now=at(10**7)).phase == "Stable"
+
+
+async def test_an_update_that_is_refused_for_long_is_not_given_up_but_goes_on_when_it_is_allowed() -> None:
+    place = Place()
+    await place.look()
+    place.roll_out()
+    await place.settle()
+    stable = place.template_revision
+    place.edit(nodeSelector={"zone": "a"})
+    for _ in range(2):
+        place.cluster.faults["apply", "Deployment"] = errors.QuotaExceeded(403, "Forbidden", "exceeded quota: gpus")
+        await place.look()
+        place.now += timedelta(days=1)
+    assert place.status["rollout"]["phase"] == "Progressing"
+    await place.settle()
+    assert place.template_revision != stable
+    assert place.condition("Stalled")[0] == "False"
