@@ -5,7 +5,6 @@ created: an apply would otherwise take over an object of somebody else's that ha
 """
 
 import asyncio
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -30,16 +29,11 @@ class Vanished(Exception):
     """The service or a child changed or went while we wrote: look again at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of writing a service's children."""
+async def apply(cluster: Cluster, store: Store, service: InferenceService, wanted: list[Manifest]) -> Problem | None:
+    """Write what differs and delete what is no longer wanted; what the user has to mend first, if anything.
 
-    writes: int = 0
-    problem: Problem | None = None
-
-
-async def apply(cluster: Cluster, store: Store, service: InferenceService, wanted: list[Manifest]) -> Outcome:
-    """Write what differs and delete what is no longer wanted. Raises Vanished, errors.ApiError, errors.Unreachable."""
+    Raises Vanished, errors.ApiError, errors.Unreachable.
+    """
     live = store.children(service.metadata.uid)
     if service.status.observed_generation and not _keys(wanted) <= live.keys():
         await _check_alive(cluster, store, service)
@@ -50,10 +44,10 @@ async def apply(cluster: Cluster, store: Store, service: InferenceService, wante
     if unexpected:
         raise unexpected[0]
     refused = [r for r in results if isinstance(r, _Refused)]
-    writes = sum(r for r in results if isinstance(r, int))
     if refused:
-        return Outcome(writes, refused[0].problem)
-    return Outcome(writes + await _prune(cluster, store, service, wanted, live))
+        return refused[0].problem
+    await _prune(cluster, store, service, wanted, live)
+    return None
 
 
 async def _check_alive(cluster: Cluster, store: Store, service: InferenceService) -> None:
@@ -84,8 +78,8 @@ async def _ensure(
     service: InferenceService,
     manifest: Manifest,
     live: dict[tuple[str, str], Child],
-) -> int:
-    """Apply one child if it needs it; the number of writes."""
+) -> None:
+    """Apply one child if it needs it. Raises _Refused, Vanished."""
     kind, metadata = kind_of(manifest), manifest["metadata"]
     child = live.get((kind.name, metadata["name"]))
     if child is None:
@@ -93,7 +87,7 @@ async def _ensure(
     else:
         found = drift.differs(manifest, child.manifest())
         if found is None:
-            return 0
+            return
         why, write = f"{found} differs", _update(cluster, manifest, child.uid)
     try:
         applied = await write
@@ -105,7 +99,6 @@ async def _ensure(
         raise Vanished(error.message) from error
     store.put(kind, applied)
     log.info("applied", kind=kind.name, name=metadata["name"], namespace=metadata["namespace"], reason=why)
-    return 1
 
 
 async def _create(cluster: Cluster, service: InferenceService, manifest: Manifest) -> Manifest:
@@ -178,14 +171,13 @@ async def _prune(
     service: InferenceService,
     wanted: list[Manifest],
     live: dict[tuple[str, str], Child],
-) -> int:
+) -> None:
     keep = _keys(wanted)
     gone = [child for identity, child in live.items() if identity not in keep]
     for child in gone:
         await cluster.delete(BY_NAME[child.kind], service.metadata.namespace, child.name, uid=child.uid)
         store.drop(ObjectId(child.kind, service.metadata.namespace, child.name))
         log.info("deleted", kind=child.kind, name=child.name, namespace=service.metadata.namespace, reason="unwanted")
-    return len(gone)
 
 
 def _keys(manifests: list[Manifest]) -> set[tuple[str, str]]:

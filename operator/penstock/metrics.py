@@ -67,7 +67,7 @@ class Metrics:
         self.queue_waited: Callable[[float], None] = wait.observe
 
     def reconciled(self, seconds: float, *, result: str) -> None:
-        """Count one pass; result is `changed`, `unchanged` or `error`."""
+        """Count one pass; result is `done`, `again` (the cluster moved on meanwhile) or `error`."""
         self._reconcile(result).observe(seconds)
 
     def api_request(self, verb: str, resource: str, code: int) -> None:

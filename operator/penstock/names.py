@@ -52,10 +52,6 @@ class Slot(StrEnum):
     BLUE = "blue"
     GREEN = "green"
 
-    @property
-    def other(self) -> "Slot":
-        return Slot.GREEN if self is Slot.BLUE else Slot.BLUE
-
 
 class Condition(StrEnum):
     READY = "Ready"

@@ -13,7 +13,7 @@ import structlog
 
 from penstock import conditions, errors, failures, names, revision, scaling, status, validation
 from penstock.api.v1alpha1 import InferenceService
-from penstock.apply import Outcome, apply
+from penstock.apply import apply
 from penstock.cluster import Cluster
 from penstock.conditions import Facts, Problem
 from penstock.desired import children, pod
@@ -71,14 +71,14 @@ class Reconciler:
         facts = _decide(gathered.seen, now)
         if facts.paused is None:
             try:
-                outcome = await self._write(service, gathered, facts)
+                problem = await self._write(service, gathered, facts)
             except errors.ApiError as error:
                 # Ready would outlive the pods otherwise, for as long as a webhook that one child needs is down.
                 if service.status.observed_generation == service.metadata.generation and error.status >= 500:
                     await self._report(key, facts, now)
                 raise
-            facts = _with_problem(facts, outcome.problem, now)
-            if facts.scale.seed is not None and outcome.problem is None:
+            facts = _with_problem(facts, problem, now)
+            if facts.scale.seed is not None and problem is None:
                 # Our own write wakes the next pass, which then reports on the object as it is by then.
                 await self._seed(service, facts.scale.seed, version)
                 return None
@@ -95,15 +95,15 @@ class Reconciler:
         await self._cluster.merge(INFERENCE_SERVICE, *key, patch, subresource="scale", manager=names.SEED_FIELD_MANAGER)
         log.info("seeded replicas for the autoscaler", service=str(key), replicas=replicas)
 
-    async def _write(self, service: InferenceService, gathered: Gathered, facts: Facts) -> Outcome:
+    async def _write(self, service: InferenceService, gathered: Gathered, facts: Facts) -> Problem | None:
         problems = validation.validate(service)
         if problems:
             told = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
-            return Outcome(problem=Problem(Reason.INVALID_SPEC, told))
+            return Problem(Reason.INVALID_SPEC, told)
         stored = _stored(service, gathered, facts.decision, server_image=self._server_image)
         if facts.decision.target not in stored:
             message = f"the stored template of revision {facts.decision.target} is gone; change the spec to go on"
-            return Outcome(problem=Problem(Reason.INVALID_SPEC, message))
+            return Problem(Reason.INVALID_SPEC, message)
         plan = Plan(
             slot=facts.decision.slot,
             strategy=facts.decision.strategy,

@@ -177,9 +177,11 @@ async def _lead(parts: Parts, election: LeaderElection, reflectors: list[Reflect
             again = await reconciler(key)
             result = "done"
         except (Vanished, errors.Conflict):
+            result = "again"
             parts.queue.retry(key)
             return
         except errors.Throttled as error:
+            result = "again"
             parts.queue.add_after(key, error.retry_after)
             return
         except Exception as error:

@@ -36,12 +36,12 @@ def test_what_happened_is_counted_by_its_labels() -> None:
 
 def test_durations_fall_into_their_buckets() -> None:
     metrics = Metrics(a_snapshot)
-    metrics.reconciled(0.02, result="changed")
+    metrics.reconciled(0.02, result="done")
     metrics.queue_waited(0.3)
     found = samples(metrics)
-    assert found["penstock_reconcile_duration_seconds_bucket", "0.01", "changed"] == 0
-    assert found["penstock_reconcile_duration_seconds_bucket", "0.025", "changed"] == 1
-    assert found["penstock_reconcile_duration_seconds_sum", "changed"] == pytest.approx(0.02)
+    assert found["penstock_reconcile_duration_seconds_bucket", "0.01", "done"] == 0
+    assert found["penstock_reconcile_duration_seconds_bucket", "0.025", "done"] == 1
+    assert found["penstock_reconcile_duration_seconds_sum", "done"] == pytest.approx(0.02)
     assert found["penstock_queue_wait_seconds_bucket", "0.25"] == 0
     assert found["penstock_queue_wait_seconds_bucket", "0.5"] == 1
 
