@@ -13,8 +13,9 @@ from penstock import drift, errors
 from penstock.api.v1alpha1 import InferenceService
 from penstock.cluster import Cluster
 from penstock.conditions import Problem
+from penstock.desired.metadata import made_for
 from penstock.kinds import BY_NAME, INFERENCE_SERVICE, SERVICE, Manifest, kind_of
-from penstock.names import ANNOTATION_APPLIED, KIND, LABEL_SERVICE, Reason
+from penstock.names import KIND, LABEL_SERVICE, Reason
 from penstock.store import Child, ObjectId, Store, controller_uid
 
 log = structlog.get_logger(__name__)
@@ -132,7 +133,7 @@ async def _ours(cluster: Cluster, service: InferenceService, manifest: Manifest)
     found = await cluster.get(kind, metadata["namespace"], metadata["name"])
     if found is None:
         raise Vanished(f"{kind} {metadata['name']} was there for a moment")
-    if _is_ours(found, manifest, service):
+    if _is_ours(found, service):
         return found
     if _is_of_an_earlier_life(found, service):
         await cluster.delete(kind, metadata["namespace"], metadata["name"], uid=found["metadata"]["uid"])
@@ -141,10 +142,9 @@ async def _ours(cluster: Cluster, service: InferenceService, manifest: Manifest)
     raise _Refused(Problem(Reason.NAME_CONFLICT, message))
 
 
-def _is_ours(found: Manifest, manifest: Manifest, service: InferenceService) -> bool:
-    """Owned by this very service; or owned by nobody, but last applied as exactly what we want, this owner included."""
-    owner = controller_uid(found["metadata"])
-    return owner == service.metadata.uid or (not owner and _mark(found) == _mark(manifest))
+def _is_ours(found: Manifest, service: InferenceService) -> bool:
+    """Owned by this very service; or owned by nobody, but last applied for it: somebody took the owner off."""
+    return service.metadata.uid == (controller_uid(found["metadata"]) or made_for(found))
 
 
 def _is_of_an_earlier_life(found: Manifest, service: InferenceService) -> bool:
@@ -152,17 +152,12 @@ def _is_of_an_earlier_life(found: Manifest, service: InferenceService) -> bool:
     owner = next((o for o in found["metadata"].get("ownerReferences") or [] if o.get("controller")), None)
     if owner is None:
         labels = found["metadata"].get("labels") or {}
-        return _mark(found) is not None and labels.get(LABEL_SERVICE) == service.metadata.name
+        return bool(made_for(found)) and labels.get(LABEL_SERVICE) == service.metadata.name
     return bool(owner["kind"] == KIND and owner["name"] == service.metadata.name)
 
 
 def _with(manifest: Manifest, **metadata: str) -> Manifest:
     return {**manifest, "metadata": {**manifest["metadata"], **metadata}}
-
-
-def _mark(manifest: Manifest) -> str | None:
-    mark: str | None = (manifest["metadata"].get("annotations") or {}).get(ANNOTATION_APPLIED)
-    return mark
 
 
 async def _prune(

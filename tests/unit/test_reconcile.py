@@ -13,6 +13,7 @@ from penstock.kinds import (
     INFERENCE_SERVICE,
     POD,
     SERVICE,
+    Manifest,
 )
 from penstock.observe import Progress
 from penstock.store import ObjectId
@@ -59,6 +60,14 @@ async def test_a_service_that_is_gone_or_going_is_left_alone() -> None:
     place.cluster.remove(INFERENCE_SERVICE, "chat")
     assert await place.look() is None
     assert place.cluster.calls == []
+
+
+def the_orphan(*, of: str, made_for: str | None) -> Manifest:
+    """A Service of the name chat that nobody owns, labelled and marked as a service's child would be."""
+    marks = {names.ANNOTATION_APPLIED: f"{made_for}/0123456789abcdef"} if made_for else {}
+    labels = {names.LABEL_SERVICE: of}
+    metadata = {"name": "chat", "namespace": "ml", "uid": "old", "labels": labels, "annotations": marks}
+    return {"metadata": metadata, "spec": {}}
 
 
 class TestNames:
@@ -118,6 +127,36 @@ class TestNames:
         assert ("delete", "Service", "chat") in place.cluster.calls
         await place.look()
         assert place.child("Service")["metadata"]["ownerReferences"][0]["uid"] == UID
+
+    async def test_one_that_lost_its_owner_and_is_wanted_otherwise_by_now_is_adopted_as_it_is(self) -> None:
+        place = Place()
+        await place.look()
+        before = place.child("Deployment", "chat-blue")["metadata"]
+        place.cluster.edit(DEPLOYMENT, "chat-blue", metadata={**before, "ownerReferences": []})
+        place.edit(minReplicas=2)
+        await place.look()
+        after = place.child("Deployment", "chat-blue")
+        assert after["metadata"]["uid"] == before["uid"]
+        assert after["metadata"]["ownerReferences"] == before["ownerReferences"]
+        assert after["spec"]["replicas"] == 2
+
+    async def test_one_without_an_owner_that_was_made_for_an_earlier_life_is_made_anew(self) -> None:
+        place = Place()
+        place.cluster.put(SERVICE, the_orphan(of="chat", made_for="an earlier life"))
+        with pytest.raises(Vanished):
+            await place.look()
+        await place.look()
+        assert place.child("Service")["metadata"]["uid"] != "old"
+
+    @pytest.mark.parametrize(("of", "made_for"), [("chat", None), ("other", "an earlier life")])
+    async def test_one_without_an_owner_that_is_not_marked_as_a_child_of_this_name_is_foreign(
+        self, of: str, made_for: str | None
+    ) -> None:
+        place = Place()
+        before = place.cluster.put(SERVICE, the_orphan(of=of, made_for=made_for))
+        await place.look()
+        assert place.child("Service") == before
+        assert place.condition("Stalled") == ("True", "NameConflict")
 
     async def test_a_child_that_the_watch_has_not_told_yet_is_ours_all_the_same(self) -> None:
         place = Place()

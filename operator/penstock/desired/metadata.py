@@ -51,7 +51,7 @@ def child(
     extra_labels: dict[str, str] | None = None,
     annotations: dict[str, str] | None = None,
 ) -> Manifest:
-    """A complete manifest of a child, marked with the hash of what we set in it."""
+    """A complete manifest of a child, marked with whose it is and the hash of what we set in it."""
     manifest: Manifest = {
         "apiVersion": kind.api_version,
         "kind": kind.name,
@@ -64,8 +64,17 @@ def child(
         },
         **content,
     }
-    manifest["metadata"]["annotations"][names.ANNOTATION_APPLIED] = _digest(manifest)
+    manifest["metadata"]["annotations"][names.ANNOTATION_APPLIED] = f"{service.metadata.uid}/{_digest(manifest)}"
     return manifest
+
+
+def made_for(child: Manifest) -> str:
+    """The UID of the service that a live child was last applied for; empty if it bears no mark of ours.
+
+    Unlike the owner reference, the mark stays when a service is deleted and its children are not.
+    """
+    mark: str = (child["metadata"].get("annotations") or {}).get(names.ANNOTATION_APPLIED, "")
+    return mark.partition("/")[0]
 
 
 def merged(ours: Sequence[Item], users: Sequence[Item], *, key: str) -> list[Item]:
