@@ -6,7 +6,96 @@ from pydantic import ConfigDict, Field
 
 from penstock.api.schema import CountOrPercent, Model, rule, rules
 
-Strategy = Literal["RollingUpdate", "Recreate"]
+InPlace = Literal["RollingUpdate", "Recreate"]
+Way = Literal["RollingUpdate", "Recreate", "BlueGreen"]
+Strategy = Literal["Auto", "RollingUpdate", "Recreate", "BlueGreen"]
+
+
+class BlueGreen(Model):
+    """How the second set of pods takes over from the first."""
+
+    preview_replicas: int | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "Pods of the new revision before the gate opens; it gets as many as the old one has before it takes over. "
+            "Default: as many as are wanted."
+        ),
+    )
+    auto_promote: bool = Field(
+        default=True, description="False keeps the tested new revision waiting for the action promote."
+    )
+    auto_promote_after_seconds: int = Field(
+        default=0, ge=0, description="Seconds that the tested new revision runs without traffic before it takes over."
+    )
+    hold_seconds: int = Field(
+        default=300,
+        ge=0,
+        description=(
+            "Seconds that the old pods stay up after the switch. As long as they do, going back is one write, and the "
+            "service needs room for both."
+        ),
+    )
+
+
+class SmokeTest(Model):
+    """One request that every new pod must answer before the new revision takes over."""
+
+    enabled: bool = Field(default=True, description="False leaves it out: readiness has to do.")
+    path: str | None = Field(
+        default=None,
+        max_length=1024,
+        pattern="^/",
+        description=(
+            "Path of the request. Default: the task's own request on our server; none on a custom container, whose "
+            "pods are then not tested beyond their readiness."
+        ),
+    )
+    method: Literal["GET", "POST"] | None = Field(
+        default=None, description="Default: POST if there is a body, else GET."
+    )
+    body: str | None = Field(default=None, max_length=16384, description="Body of the request, sent as JSON.")
+    expect_status: int = Field(default=200, ge=100, le=599, description="HTTP status that passes.")
+    expect_body_contains: str | None = Field(
+        default=None, max_length=1024, description="Text that the answer must contain to pass."
+    )
+    timeout_seconds: int = Field(default=30, ge=1, le=300, description="Seconds until an unanswered request has failed.")
+
+
+class Latency(Model):
+    """A bound on a quantile of the request duration."""
+
+    quantile: Literal["p50", "p90", "p95", "p99"] = Field(default="p95", description="Which quantile.")
+    seconds: float = Field(ge=0, description="The longest it may be, in seconds.")
+
+
+class Analysis(Model):
+    """What the new revision's own counters must show while it takes traffic."""
+
+    interval_seconds: int = Field(default=10, ge=1, description="Seconds from one look at the counters to the next.")
+    duration_seconds: int = Field(default=60, ge=1, description="Seconds of looking before the analysis is over.")
+    min_requests: int = Field(
+        default=20, ge=1, description="Requests that a look must have seen; with fewer it proves nothing."
+    )
+    max_error_rate_percent: float = Field(
+        default=5, ge=0, le=100, description="Share of requests that may be answered with a 5xx status, in percent."
+    )
+    max_latency_seconds: Latency | None = Field(default=None, description="The longest a quantile of requests may take.")
+    max_latency_increase_percent: float | None = Field(
+        default=None,
+        ge=0,
+        description="How much slower than the old revision's at the same time the p95 may be, in percent.",
+    )
+    failure_limit: int = Field(
+        default=1, ge=1, description="Failed looks that end the rollout and bring the stable revision back."
+    )
+    on_no_data: Literal["Hold", "Promote"] = Field(
+        default="Hold",
+        description=(
+            "What follows when the time is over and no look had enough requests: Hold waits for traffic, or for an "
+            "action; Promote goes on."
+        ),
+    )
 
 
 class Rollout(Model):
@@ -15,9 +104,11 @@ class Rollout(Model):
     strategy: Strategy | None = Field(
         default=None,
         description=(
-            "RollingUpdate replaces pods a few at a time, each new one ready before the next old one goes; Recreate "
-            "stops all old pods before it starts new ones (needs no spare capacity, but interrupts the service). "
-            "Default: predictor.deploymentStrategy.type if that is set, else RollingUpdate."
+            "BlueGreen starts a second set of pods, tests it and switches the traffic at once; RollingUpdate replaces "
+            "pods a few at a time, each new one ready before the next old one goes; Recreate stops all old pods before "
+            "it starts new ones (needs no spare capacity, but interrupts the service); Auto takes the safest of these "
+            "that there is room for, and says so in status.rollout.plan. "
+            "Default: predictor.deploymentStrategy.type if that is set, else Auto."
         ),
     )
     progress_deadline_seconds: int = Field(
@@ -31,6 +122,27 @@ class Rollout(Model):
     )
     revision_history_limit: int = Field(
         default=5, ge=1, le=100, description="How many old revisions are kept as ControllerRevisions, to go back to."
+    )
+    on_failure: Literal["Rollback", "Hold"] = Field(
+        default="Rollback",
+        description=(
+            "What becomes of the pods of a revision that failed while the stable one serves: Rollback removes them, "
+            "Hold leaves those of a BlueGreen rollout up, without traffic, to be looked into."
+        ),
+    )
+    blue_green: BlueGreen = Field(
+        default_factory=BlueGreen, description="How the second set of pods takes over from the first."
+    )
+    smoke_test: SmokeTest = Field(
+        default_factory=SmokeTest,
+        description="One request that every new pod of a BlueGreen rollout must answer before the switch.",
+    )
+    analysis: Analysis | None = Field(
+        default=None,
+        description=(
+            "What the new revision's own counters must show while it takes traffic, before the old pods of a BlueGreen "
+            "rollout go. Default: nothing."
+        ),
     )
 
 
@@ -71,7 +183,7 @@ class DeploymentStrategy(Model):
         )
     )
 
-    type: Strategy | None = Field(
+    type: InPlace | None = Field(
         default=None, description="RollingUpdate or Recreate; must agree with spec.rollout.strategy if both are set."
     )
     rolling_update: RollingUpdate = Field(

@@ -6,12 +6,26 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from penstock.api.meta import Condition
-from penstock.api.rollout import Strategy
+from penstock.api.rollout import Way
 from penstock.api.schema import Message, Model
 
 Phase = Literal["Pending", "Loading", "Ready", "Progressing", "Paused", "Degraded", "Suspended"]
 Slot = Literal["blue", "green"]
-RolloutPhase = Literal["Deploying", "Stable", "Progressing", "RolledBack"]
+RolloutPhase = Literal[
+    "Deploying",
+    "Stable",
+    "Progressing",
+    "Preparing",
+    "Testing",
+    "Waiting",
+    "Scaling",
+    "Switching",
+    "Holding",
+    "Aborting",
+    "RolledBack",
+    "RolloutPaused",
+]
+ActionVerb = Literal["promote", "promote-full", "abort", "retry", "rollback", "pause", "resume"]
 TransitionStatus = Literal["UpToDate", "InProgress", "BlockedByFailedLoad", "InvalidSpec"]
 ModelState = Literal["Pending", "Loading", "Loaded", "FailedToLoad"]
 LimitedBy = Literal["maxReplicas", "InsufficientGPU", "QuotaExceeded", "MetricMissing"]
@@ -96,40 +110,95 @@ class Components(Observation):
     predictor: PredictorStatus = Field(default_factory=PredictorStatus, description="The predictor's revisions.")
 
 
+class SmokeTestStatus(Observation):
+    """How the smoke test of the new pods went."""
+
+    passed: list[str] = Field(default_factory=list, max_length=1000, description="Pods that passed it.")
+    failures: int = Field(default=0, description="Failed attempts in a row.")
+    message: Message = Field(default="", description="What the last failed attempt was about.")
+
+
+class AnalysisStatus(Observation):
+    """How the analysis of the new revision stands."""
+
+    started_at: datetime | None = Field(default=None, description="When it began.")
+    last_sample_at: datetime | None = Field(default=None, description="When the counters were last looked at.")
+    successes: int = Field(default=0, description="Looks that passed.")
+    failures: int = Field(default=0, description="Looks that failed.")
+    inconclusive: int = Field(default=0, description="Looks that had too few requests to tell.")
+    message: Message = Field(default="", description="What the last look found.")
+
+
+class LastAction(Observation):
+    """What became of the last action that a user asked for."""
+
+    verb: str = Field(max_length=64, description="The action, such as promote.")
+    id: str = Field(max_length=256, description="Its id: an action is carried out once.")
+    result: Literal["Done", "Refused"] = Field(description="Done, or Refused with the reason.")
+    message: Message = Field(default="", description="What it did, or why it was refused.")
+    time: datetime | None = Field(default=None, description="When it was handled.")
+
+
 class RolloutStatus(Observation):
     """Which revisions there are, and how far the latest has come."""
 
     phase: RolloutPhase | None = Field(
         default=None,
         description=(
-            "Deploying: the first revision is on its way; Stable: the wanted revision serves; Progressing: a new "
-            "revision is replacing the stable one; RolledBack: the new one failed and the stable one was restored."
+            "Deploying: the first revision is on its way; Stable: the wanted revision serves; Progressing: pods are "
+            "replaced in place; Preparing, Testing, Waiting, Scaling, Switching, Holding: the steps of BlueGreen; "
+            "Aborting: on the way back to the stable revision; RolledBack: back there; RolloutPaused: the action pause."
         ),
     )
-    strategy: Strategy | None = Field(
+    strategy: Way | None = Field(
         default=None, description="Strategy of the rollout under way; it ends by the one it began with."
     )
-    plan: str | None = Field(default=None, description="How pods are replaced, and why so.")
+    plan: str | None = Field(
+        default=None, max_length=1024, description="How the last rollout replaces pods, and the arithmetic behind it."
+    )
+    max_surge: int | None = Field(default=None, description="Pods above the wanted number that the plan allows.")
     stable_revision: str | None = Field(default=None, description="Revision rolled out completely last.")
     current_revision: str | None = Field(default=None, description="Revision of the spec as it is now.")
     failed_revision: str | None = Field(
-        default=None, description="Revision that was given up; it is not tried again until the spec changes."
+        default=None, description="Revision that was given up; it is not tried again until the spec changes, or retry."
+    )
+    reason: str | None = Field(
+        default=None, max_length=128, description="Why it was given up, in one word, such as SmokeTestFailed."
     )
     active_slot: Slot | None = Field(default=None, description="Deployment that the Service selects: blue or green.")
+    preview_slot: Slot | None = Field(
+        default=None, description="Deployment that the preview Service selects while there is one."
+    )
     started_at: datetime | None = Field(default=None, description="When the rollout under way began.")
     progressed_at: datetime | None = Field(default=None, description="When it last made progress.")
     deadline_at: datetime | None = Field(
         default=None, description="When the new revision counts as failed unless it makes progress before."
     )
     paused_at: datetime | None = Field(
-        default=None, description="Since when the deadline's clock stands still: paused, suspended or at zero replicas."
+        default=None,
+        description="Since when the deadline's clock stands still: paused, suspended, at zero replicas or at a gate.",
     )
+    is_paused: bool | None = Field(default=None, description="True from the action pause to the action resume.")
+    tested_at: datetime | None = Field(default=None, description="When all pods of the preview had passed their test.")
+    gate_opens_at: datetime | None = Field(default=None, description="When the tested revision may take over.")
+    is_promoted: bool | None = Field(
+        default=None, description="True when the action promote has opened the gate of this rollout."
+    )
+    latched_replicas: int | None = Field(
+        default=None,
+        description="Pods that the new revision needs before it takes over, fixed when the gate opened.",
+    )
+    switched_at: datetime | None = Field(default=None, description="When all traffic had reached the new revision.")
+    hold_ends_at: datetime | None = Field(default=None, description="Until when the old pods stay up.")
     available_replicas: int | None = Field(
         default=None, description="Most pods of the new revision that were available at once; more is progress."
     )
     loaded_bytes: Int64 | None = Field(
         default=None, description="Most bytes that its pods had downloaded and loaded; more is progress."
     )
+    smoke_test: SmokeTestStatus | None = Field(default=None, description="How the smoke test of the new pods went.")
+    analysis: AnalysisStatus | None = Field(default=None, description="How the analysis of the new revision stands.")
+    last_action: LastAction | None = Field(default=None, description="What became of the last action.")
     message: Message = Field(default="", description="Where the rollout stands, for people.")
 
 

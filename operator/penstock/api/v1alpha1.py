@@ -57,7 +57,7 @@ class InferenceServiceSpec(Model):
     @property
     def strategy(self) -> Strategy:
         """How a new revision replaces the old one: `rollout.strategy`, else the Deployment's word for it."""
-        return self.rollout.strategy or self.predictor.deployment_strategy.type or "RollingUpdate"
+        return self.rollout.strategy or self.predictor.deployment_strategy.type or "Auto"
 
 
 class InferenceService(Model):
