@@ -1,14 +1,4 @@
-"""`penstock-server`: load one model, serve it, drain on SIGTERM.
-
-Exit codes (the reason stands in the termination log):
-    0  drained after SIGTERM or SIGINT
-    1  a crash nobody foresaw
-    2  InvalidArguments
-    3  the model could not be fetched (ModelDownloadFailed, ModelDownloadStalled, NotEnoughDisk, InvalidStorageUri)
-    4  ModelLoadFailed: files that do not load, or a first inference that fails
-    5  UnsupportedModel
-    6  CannotListen
-"""
+"""The life of the server's process: listen, load, serve until a signal, drain, end."""
 
 import asyncio
 import contextlib
@@ -37,11 +27,11 @@ LAST_STEP_SECONDS = 10.0  # of the grace period's slack; nobody waits for this s
 log = structlog.get_logger(__name__)
 
 
-def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Entry point."""
+def run(argv: Sequence[str]) -> NoReturn:
+    """Serve as the arguments say, and end the process."""
     logs.configure()
     try:
-        settings = parse(sys.argv[1:] if argv is None else argv)
+        settings = parse(argv)
         asyncio.run(serve(settings))
     except StartupFailure as failure:
         log.error("cannot serve", reason=failure.reason, message=str(failure))
@@ -152,7 +142,3 @@ async def _signal_within(stop: "asyncio.Queue[signal.Signals]", seconds: float) 
 def _leave() -> NoReturn:
     sys.stderr.flush()
     os._exit(ExitCode.DRAINED)
-
-
-if __name__ == "__main__":
-    main()

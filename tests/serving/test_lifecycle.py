@@ -251,6 +251,20 @@ def test_a_server_stopped_while_loading_leaves_at_once(gpt2: Path, tmp_path: Pat
         assert process.wait(5) == 0
 
 
+def test_a_server_stopped_while_python_still_imports_leaves_at_once(gpt2: Path) -> None:
+    """The image's own command: as PID 1 it would not even hear of a signal that it has no handler for."""
+    script = str(Path(sys.executable).with_name("penstock-server"))
+    command = [sys.executable, "-X", "importtime", script, f"--model={gpt2}", "--port=0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            assert any("asyncio" in line for line in process.stderr)  # of the first modules; a second's worth follows
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(5) == 0
+        finally:
+            process.kill()
+
+
 def test_a_model_may_be_a_file_uri(embedder: Path, tmp_path: Path) -> None:
     with started(f"file://{embedder}", f"--cache-dir={tmp_path}") as server:
         assert server.post("/v1/embeddings", {"input": "x"}).status == 200
