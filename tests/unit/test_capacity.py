@@ -49,6 +49,10 @@ def a_gpu_spec(number: int = 1, **more: Any) -> dict[str, Any]:
     return {"containers": [{"resources": {"limits": {GPU: str(number)}}}], **more}
 
 
+def a_mixed_spec(cpu: str, gpus: int) -> dict[str, Any]:
+    return {"containers": [{"resources": {"requests": {"cpu": cpu, GPU: str(gpus)}}}]}
+
+
 def a_pod(name: str, spec: dict[str, Any], node: str | None = "node-1") -> PodClaim:
     claim = capacity.project_pod(
         {"metadata": {"namespace": "default", "name": name}, "spec": {**spec, "nodeName": node}}
@@ -304,6 +308,80 @@ def test_an_overcommitted_node_has_nothing_free_rather_than_less() -> None:
     assert index.free(node)["cpu"] == 0
 
 
+# What there is room for, with the service's own pods and without them.
+
+
+def a_key(name: str) -> capacity.PodKey:
+    return "default", name
+
+
+def test_the_own_pods_give_their_gpus_back() -> None:
+    claims = [a_pod(name, a_gpu_spec()) for name in ("own-1", "own-2", "other")]
+    room = capacity.build([a_node_with({GPU: "4"})], claims).room(a_gpu_spec(), [a_key("own-1"), a_key("own-2")])
+    assert (room.fit.copies, room.fit_without_own.copies) == (1, 3)
+
+
+def test_gpus_that_own_pods_give_back_on_several_nodes_do_not_make_a_copy() -> None:
+    nodes = [a_node_with({GPU: "2"}, name=name) for name in "ab"]
+    index = capacity.build(nodes, [a_pod(f"own-{name}", a_gpu_spec(2), name) for name in "ab"])
+    room = index.room(a_gpu_spec(4), [a_key("own-a"), a_key("own-b")])
+    assert room.fit_without_own.message == ("needs 4 nvidia.com/gpu; 4 of 4 free on 2 matching nodes, at most 2 on one")
+
+
+def test_an_own_pod_without_a_node_or_that_is_gone_gives_nothing_back() -> None:
+    index = capacity.build([a_node_with({GPU: "1"})], [a_pod("taken", a_gpu_spec()), a_pod("own", a_gpu_spec(), None)])
+    room = index.room(a_gpu_spec(), [a_key("own"), a_key("gone")])
+    assert room.fit_without_own == room.fit
+
+
+def test_an_own_pod_that_is_named_twice_gives_back_once() -> None:
+    index = capacity.build([a_node_with({GPU: "1"})], [a_pod("own", a_gpu_spec())])
+    assert index.room(a_gpu_spec(), [a_key("own"), a_key("own")]).fit_without_own.copies == 1
+
+
+def test_what_an_own_pod_gives_back_first_pays_for_an_overcommitted_node() -> None:
+    claims = [a_pod("static", a_spec(cpu="2")), a_pod("own", a_spec(cpu="1"))]
+    index = capacity.build([a_node_with({"cpu": "2"})], claims)
+    assert index.room(a_spec(cpu="1"), [a_key("own")]).fit_without_own.copies == 0
+
+
+def test_the_gpu_is_the_scarce_resource_and_only_matching_nodes_are_summed_up() -> None:
+    nodes = [
+        a_node_with({GPU: "4"}, name="a"),
+        a_node_with({GPU: "2"}, name="b"),
+        a_node_with({GPU: "8"}, name="kept", taints=[a_taint("dedicated")]),
+        a_node(name="cpu-only"),
+    ]
+    scarce = capacity.build(nodes, [a_pod("busy", a_gpu_spec(3), "a")]).room(a_gpu_spec(2), []).scarce
+    assert scarce == capacity.Scarce(GPU, Decimal(2), free=Decimal(3), total=Decimal(6))
+    assert scarce.have == "3 of 6 nvidia.com/gpu free"
+    assert scarce.needed(3) == "6"
+
+
+@pytest.mark.parametrize(
+    ("spec", "resource", "is_for_gpus"),
+    [
+        pytest.param(a_mixed_spec("1", 1), GPU, True, id="a GPU before its CPUs"),
+        pytest.param(a_mixed_spec("1", 0), "cpu", False, id="no GPU"),
+        pytest.param(
+            {"containers": [a_container(cpu="1", **{"example.com/fpga": "1"})]},
+            "example.com/fpga",
+            False,
+            id="an extended resource that is no GPU",
+        ),
+    ],
+)
+def test_the_scarcest_kind_of_resource_is_told(spec: dict[str, Any], resource: str, is_for_gpus: bool) -> None:
+    room = Capacity().room(spec, [])
+    assert room.scarce == capacity.Scarce(resource, Decimal(1), free=Decimal(0), total=Decimal(0))
+    assert room.is_for_gpus is is_for_gpus
+
+
+def test_a_pod_that_asks_for_nothing_has_no_scarce_resource() -> None:
+    room = capacity.build([a_node()], []).room({"containers": [{}]}, [])
+    assert (room.scarce, room.is_for_gpus, room.fit.copies) == (None, False, 110)
+
+
 # Keeping up.
 
 
@@ -338,10 +416,6 @@ CHANGES = st.lists(
     max_size=30,
 )
 NODES = [a_node_with({GPU: "2"}), a_node_with({GPU: "1"}, name="node-2")]
-
-
-def a_mixed_spec(cpu: str, gpus: int) -> dict[str, Any]:
-    return {"containers": [{"resources": {"requests": {"cpu": cpu, GPU: str(gpus)}}}]}
 
 
 def after(changes: list[tuple[str, str | None, str, int]]) -> Capacity:
@@ -387,3 +461,24 @@ def test_as_many_copies_fit_as_can_really_be_placed(
         placed += 1
     assert placed == promised.copies
     assert index.fit(spec).short_of is not None
+
+
+@given(CHANGES, st.frozensets(st.sampled_from("abcz")), st.sampled_from(["100m", "1", "9"]), st.integers(0, 3))
+def test_room_is_what_a_listing_without_the_own_pods_would_have(
+    changes: list[tuple[str, str | None, str, int]], own: frozenset[str], cpu: str, gpus: int
+) -> None:
+    index, spec = after(changes), a_mixed_spec(cpu, gpus)
+    others = capacity.build(NODES, [claim for claim in index.claims.values() if claim.name not in own])
+    room = index.room(spec, [a_key(name) for name in own])
+    assert room.fit == index.fit(spec)
+    assert room.fit_without_own == others.fit(spec)
+    assert index == after(changes)
+
+
+@given(CHANGES, st.sampled_from(["100m", "1"]), st.integers(0, 3))
+def test_the_scarce_resource_bounds_the_copies(
+    changes: list[tuple[str, str | None, str, int]], cpu: str, gpus: int
+) -> None:
+    room = after(changes).room(a_mixed_spec(cpu, gpus), [])
+    assert room.scarce is not None
+    assert room.scarce.need * room.fit.copies <= room.scarce.free <= room.scarce.total

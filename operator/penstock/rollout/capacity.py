@@ -7,7 +7,7 @@ All amounts are in the resource's base unit: cores, bytes, devices.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -20,6 +20,7 @@ Amounts = Mapping[str, Decimal]
 PodKey = tuple[str, str]  # namespace, name
 
 _ZERO = Decimal(0)
+_NOTHING: Amounts = {}
 _PODS = "pods"  # Every pod also takes one of the node's `pods`.
 
 
@@ -49,6 +50,36 @@ class Fit:
     @property
     def copies(self) -> int:
         return sum(self.by_node.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Scarce:
+    """The scarcest kind of resource that a pod asks for, over the nodes that match it."""
+
+    resource: str
+    need: Decimal  # of one pod
+    free: Decimal
+    total: Decimal
+
+    @property
+    def have(self) -> str:
+        return f"{_shown(self.resource, self.free)} of {_shown(self.resource, self.total)} {self.resource} free"
+
+    def needed(self, pods: int) -> str:
+        return _shown(self.resource, self.need * pods)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What there is for more copies of a pod, beside everything that runs and if the service's own pods were gone."""
+
+    fit: Fit
+    fit_without_own: Fit
+    scarce: Scarce | None  # None where the pod asks for nothing but its place among the node's `pods`
+
+    @property
+    def is_for_gpus(self) -> bool:
+        return self.scarce is not None and names.is_gpu(self.scarce.resource)
 
 
 def project_pod(obj: Mapping[str, Any]) -> PodClaim | None:
@@ -121,46 +152,59 @@ class Capacity:
         """Return what the pods on the node request together, without zeroes."""
         return self._used.get(node, {})
 
-    def free(self, node: Node) -> Amounts:
-        """Return what is left of the node; never below zero, though static pods may overcommit it."""
+    def free(self, node: Node, gone: Amounts = _NOTHING) -> Amounts:
+        """Return what is left of the node, if pods with the requests `gone` were; never below zero.
+
+        Static pods may overcommit a node: what goes then pays that debt first.
+        """
         used = self.requested(node.name)
-        return {name: max(amount - used.get(name, _ZERO), _ZERO) for name, amount in node.allocatable.items()}
+        return {
+            name: max(amount - used.get(name, _ZERO) + gone.get(name, _ZERO), _ZERO)
+            for name, amount in node.allocatable.items()
+        }
 
     def fit(self, pod_spec: Mapping[str, Any]) -> Fit:
         """Return how many more copies of the pod fit now, or why none does."""
-        asked = requests(pod_spec)
-        obstacles = {node.name: placement.obstacle(pod_spec, node) for node in self.nodes.values()}
+        return self._fit(requests(pod_spec), self._obstacles(pod_spec), {})
+
+    def room(self, pod_spec: Mapping[str, Any], own: Collection[PodKey]) -> Room:
+        """Return what there is for more copies of the pod; `own` are the pods that it may replace.
+
+        Costs O(nodes + own): what the own pods claim is subtracted node by node, and nothing is copied.
+        """
+        asked, obstacles = requests(pod_spec), self._obstacles(pod_spec)
+        now, without_own = (self._fit(asked, obstacles, gone) for gone in ({}, self._claimed(own)))
+        return Room(now, without_own, self._scarce(asked, obstacles))
+
+    def _obstacles(self, pod_spec: Mapping[str, Any]) -> dict[str, str | None]:
+        return {node.name: placement.obstacle(pod_spec, node) for node in self.nodes.values()}
+
+    def _claimed(self, pods: Iterable[PodKey]) -> dict[str, Amounts]:
+        """Return what these pods take together, by node; one that is not known (any more) takes nothing."""
+        taken: dict[str, Amounts] = {}
+        for claim in (self.claims[key] for key in set(pods) if key in self.claims):
+            if claim.node is not None:
+                taken[claim.node] = _sum(taken.get(claim.node, _NOTHING), claim.requests)
+        return taken
+
+    def _scarce(self, asked: Amounts, obstacles: Mapping[str, str | None]) -> Scarce | None:
+        resource = min(asked, key=_scarcity)
+        if resource == _PODS:
+            return None
         matching = [node for node in self.nodes.values() if obstacles[node.name] is None]
-        room = {node.name: _copies(asked, self.free(node)) for node in matching}
+        free = sum((self.free(node).get(resource, _ZERO) for node in matching), _ZERO)
+        total = sum((node.allocatable.get(resource, _ZERO) for node in matching), _ZERO)
+        return Scarce(resource, asked[resource], free, total)
+
+    def _fit(self, asked: Amounts, obstacles: Mapping[str, str | None], gone: Mapping[str, Amounts]) -> Fit:
+        matching = [node for node in self.nodes.values() if obstacles[node.name] is None]
+        free = {node.name: self.free(node, gone.get(node.name, _NOTHING)) for node in matching}
+        room = {name: _copies(asked, left) for name, left in free.items()}
         by_node = {name: copies for name, copies in room.items() if copies > 0}
         if by_node:
             copies = sum(by_node.values())
             return Fit(by_node, f"{_count(copies, 'more copy', 'more copies')} fit on {_count(len(by_node), 'node')}")
-        return self._shortfall(asked, matching) or self._mismatch(asked, obstacles)
-
-    def _shortfall(self, asked: Amounts, matching: list[Node]) -> Fit | None:
-        """Name the first resource, the scarcest kind first, that no remaining node has enough of."""
-        enough: list[str] = []
-        for resource in sorted(asked, key=_scarcity):
-            offering = [node for node in matching if node.allocatable.get(resource, _ZERO) > 0]
-            if not offering:
-                return None
-            matching = [node for node in offering if self.free(node)[resource] >= asked[resource]]
-            if not matching:
-                return Fit({}, self._arithmetic(resource, asked[resource], offering, enough), resource)
-            enough.append(resource)
-        return None
-
-    def _arithmetic(self, resource: str, need: Decimal, nodes: list[Node], enough: list[str]) -> str:
-        free = [self.free(node)[resource] for node in nodes]
-        total = sum((node.allocatable[resource] for node in nodes), _ZERO)
-        where = _count(len(nodes), "matching node")
-        if enough:
-            where += f" with enough {' and '.join(enough)}"
-        if sum(free) >= need:
-            where += f", at most {_shown(resource, max(free))} on one"
-        have = f"{_shown(resource, sum(free, _ZERO))} of {_shown(resource, total)} free on {where}"
-        return f"needs {_shown(resource, need)} {resource}; {have}"
+        return _shortfall(asked, matching, free) or self._mismatch(asked, obstacles)
 
     def _mismatch(self, asked: Amounts, obstacles: Mapping[str, str | None]) -> Fit:
         """Say why no node may take the pod: nobody offers the resource, or what excludes the nodes that do."""
@@ -205,6 +249,33 @@ def build(nodes: Iterable[Node], claims: Iterable[PodClaim]) -> Capacity:
     for claim in claims:
         capacity.put_pod(claim)
     return capacity
+
+
+def _shortfall(asked: Amounts, matching: list[Node], free: Mapping[str, Amounts]) -> Fit | None:
+    """Name the first resource, the scarcest kind first, that no remaining node has enough of."""
+    enough: list[str] = []
+    for resource in sorted(asked, key=_scarcity):
+        offering = [node for node in matching if node.allocatable.get(resource, _ZERO) > 0]
+        if not offering:
+            return None
+        matching = [node for node in offering if free[node.name][resource] >= asked[resource]]
+        if not matching:
+            left = [free[node.name][resource] for node in offering]
+            total = sum((node.allocatable[resource] for node in offering), _ZERO)
+            return Fit({}, _arithmetic(resource, asked[resource], left, total, enough), resource)
+        enough.append(resource)
+    return None
+
+
+def _arithmetic(resource: str, need: Decimal, free: list[Decimal], total: Decimal, enough: list[str]) -> str:
+    """Say what is missing; `free` is what each of the matching nodes has left."""
+    where = _count(len(free), "matching node")
+    if enough:
+        where += f" with enough {' and '.join(enough)}"
+    if sum(free) >= need:
+        where += f", at most {_shown(resource, max(free))} on one"
+    have = f"{_shown(resource, sum(free, _ZERO))} of {_shown(resource, total)} free on {where}"
+    return f"needs {_shown(resource, need)} {resource}; {have}"
 
 
 def _copies(asked: Amounts, free: Amounts) -> int:
