@@ -6,6 +6,7 @@ from penstock import names
 from penstock.api.v1alpha1 import InferenceService
 from penstock.desired import pod
 from penstock.desired.children import Plan, Stored, children
+from penstock.desired.deployment import Pods
 from penstock.kinds import AUTOSCALER, CONTROLLER_REVISION, DEPLOYMENT, Manifest
 
 from tests.harness.kwok import TAINT
@@ -52,11 +53,12 @@ def without_operator(name: str, namespace: str, *, value: str | None = None) -> 
     service = InferenceService.model_validate(manifest)
     template = pod.template(service, "0", server_image=SERVER_IMAGE)
     stored = {"0": Stored(1, template)}
-    plan = Plan(slot=names.Slot.BLUE, strategy="RollingUpdate", replicas=1, revision="0", stored=stored)
+    blue = names.Slot.BLUE
+    plan = Plan(active=blue, slots={blue: Pods("0", 1, "RollingUpdate")}, stored=stored)
     wanted = [child for child in children(service, plan) if child["kind"] != CONTROLLER_REVISION.name]
     for child in wanted:
         del child["metadata"]["ownerReferences"]
         if child["kind"] == AUTOSCALER.name:
             target = {"apiVersion": DEPLOYMENT.api_version, "kind": DEPLOYMENT.name}
-            child["spec"]["scaleTargetRef"] = {**target, "name": names.deployment(name, names.Slot.BLUE)}
+            child["spec"]["scaleTargetRef"] = {**target, "name": names.deployment(name, blue)}
     return wanted

@@ -11,8 +11,9 @@ from penstock.api.v1alpha1 import InferenceService, parse
 from penstock.conditions import Facts, Problem
 from penstock.failures import Cause, causes
 from penstock.names import Slot
-from penstock.observe import Ended, Seen, SeenDeployment, SeenPod
-from penstock.rollout.decide import Decision, decide
+from penstock.observe import Ended, Endpoints, Seen, SeenDeployment, SeenPod
+from penstock.rollout.decide import decide
+from penstock.rollout.decision import Decision
 from penstock.scaling import Scale, scale
 from penstock.status import status as status_of
 
@@ -65,8 +66,17 @@ def seen(
     **rest: Any,
 ) -> Seen:
     """What a pass knows; unless said otherwise, the active Service leads to every pod that is ready."""
-    behind = frozenset(pod.name for pod in pods if pod.is_ready)
-    return Seen(service or a_service(), deployment=deployment, pods=pods, **({"endpoints": behind} | rest))
+    slots = {} if deployment is None else {Slot.BLUE: deployment}
+    return Seen(service or a_service(), pods=pods, **({"slots": slots, "endpoints": behind(*pods), **_KNOWN} | rest))
+
+
+def behind(*pods: SeenPod, slot: Slot = Slot.BLUE) -> Endpoints:
+    """The endpoints of a Service that picks the slot."""
+    inside = [pod for pod in pods if pod.slot == slot]
+    return Endpoints(
+        ready=frozenset(pod.name for pod in inside if pod.is_ready),
+        lasting=frozenset(pod.name for pod in inside if not pod.is_leaving),
+    )
 
 
 def during(
@@ -82,7 +92,8 @@ def during(
 def decided(
     about: Seen, current: str = "v2", now: datetime = T0, *, is_stopped: bool = False, causes: Sequence[Cause] = ()
 ) -> Decision:
-    return decide(about, current, list(causes), now, is_stopped=is_stopped)
+    wanted = scale(about.service, 0).replicas
+    return decide(replace(about, current=current), list(causes), now, wanted=wanted, is_stopped=is_stopped)
 
 
 def ready_pod(name: str = "chat-0", revision: str = "v1", **rest: Any) -> SeenPod:
@@ -169,7 +180,12 @@ def under_way(*, to: str = "v2", stable: str | None = "v1", since: datetime = T0
 
 def rolled_back(failed: str = "v2", stable: str = "v1", message: str = "") -> RolloutStatus:
     return RolloutStatus(
-        phase="RolledBack", stable_revision=stable, current_revision=failed, failed_revision=failed, message=message
+        phase="RolledBack",
+        stable_revision=stable,
+        current_revision=failed,
+        failed_revision=failed,
+        reason="ProgressDeadlineExceeded",
+        message=message,
     )
 
 
@@ -177,6 +193,7 @@ def facts(
     about: Seen, current: str = "v1", now: datetime = T0, *, problem: Problem | None = None, paused: str | None = None
 ) -> Facts:
     """What a pass makes of it, when the spec asks for the revision `current`."""
+    about = replace(about, current=current)
     found = causes(about, now)
     size = scale(about.service, about.deployment.ready if about.deployment else 0)
     decision = decided(about, current, now, is_stopped=paused is not None or size.off is not None, causes=found)
@@ -189,5 +206,7 @@ def reported(decision: Decision, about: Seen, now: datetime, size: Scale) -> Inf
 
 
 _RUNNING: dict[str, Any] = {"running_since": T0, "ip": "10.0.0.7"}
+# Templates of every revision that tests name.
+_KNOWN: dict[str, Any] = {"templates": frozenset({"v1", "v2", "v3"}), "selected": Slot.BLUE}
 WIPED = InferenceServiceStatus()
 REMEMBERED = {names.ANNOTATION_STABLE: "v1"}

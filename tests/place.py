@@ -1,6 +1,6 @@
 """A cluster in memory, a store that hears of it, and an operator that is called by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,8 @@ from penstock.kinds import (
 )
 from penstock.observe import Progress
 from penstock.reconcile import Reconciler
+from penstock.rollout.analysis import Counters
+from penstock.rollout.smoke import SmokeRequest
 from penstock.status import Transition
 from penstock.store import Key, ObjectId, Store
 
@@ -34,6 +36,9 @@ class Place:
         self.told: list[Transition] = []
         self.asked: list[Sequence[str]] = []
         self.answer = Progress()
+        self.can_reach_pods = False
+        self.tested: list[Mapping[str, str]] = []
+        self.test_results: dict[str, str | None] = {}
         self.reconcile = Reconciler(
             self.cluster,
             self.store,
@@ -50,6 +55,15 @@ class Place:
     async def progress(self, ips: Sequence[str]) -> Progress:
         self.asked.append(ips)
         return self.answer
+
+    async def smoke(self, request: SmokeRequest, ips: Mapping[str, str]) -> dict[str, str | None]:
+        del request
+        self.tested.append(ips)
+        return {pod: self.test_results.get(pod) for pod in ips}
+
+    async def counters(self, ips: Mapping[str, str]) -> dict[str, Counters]:
+        del ips
+        return {}
 
     async def record(self, service: InferenceService, transition: Transition, now: datetime) -> None:
         del service, now
@@ -80,7 +94,8 @@ class Place:
         for number in range(pods):
             self.cluster.put(POD, a_ready_pod(f"chat-{number}", labels))
         ready = [{"conditions": {"ready": True}, "targetRef": {"name": f"chat-{number}"}} for number in range(pods)]
-        metadata = {"name": "chat-abc", "namespace": "ml", "labels": {names.LABEL_SERVICE: "chat"}}
+        owned = {names.LABEL_SERVICE: "chat", "kubernetes.io/service-name": "chat"}
+        metadata = {"name": "chat-abc", "namespace": "ml", "labels": owned}
         self.cluster.put(ENDPOINT_SLICE, {"metadata": metadata, "endpoints": ready})
 
     def child(self, kind: str, name: str = "chat") -> Manifest:

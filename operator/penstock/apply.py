@@ -30,16 +30,24 @@ class Vanished(Exception):
     """The service or a child changed or went while we wrote: look again at once."""
 
 
-async def apply(cluster: Cluster, store: Store, service: InferenceService, wanted: list[Manifest]) -> Problem | None:
+async def apply(
+    cluster: Cluster, store: Store, service: InferenceService, wanted: list[Manifest], *, guard: str | None = None
+) -> Problem | None:
     """Write what differs and delete what is no longer wanted; what the user has to mend first, if anything.
 
+    `guard` is the version that the active Service must still have when it is written.
     Raises Vanished, errors.ApiError, errors.Unreachable.
     """
     live = store.children(service.metadata.uid)
     if service.status.observed_generation and not _keys(wanted) <= live.keys():
         await _check_alive(cluster, store, service)
+    guards = {(SERVICE.name, service.metadata.name): guard}
     results = await asyncio.gather(
-        *(_ensure(cluster, store, service, manifest, live) for manifest in wanted), return_exceptions=True
+        *(
+            _ensure(cluster, store, service, manifest, live.get(_key(manifest)), guard=guards.get(_key(manifest)))
+            for manifest in wanted
+        ),
+        return_exceptions=True,
     )
     unexpected = [r for r in results if isinstance(r, BaseException) and not isinstance(r, _Refused)]
     if unexpected:
@@ -78,25 +86,27 @@ async def _ensure(
     store: Store,
     service: InferenceService,
     manifest: Manifest,
-    live: dict[tuple[str, str], Child],
+    child: Child | None,
+    *,
+    guard: str | None,
 ) -> None:
-    """Apply one child if it needs it. Raises _Refused, Vanished."""
+    """Apply one child if it needs it; `child` is what is there. Raises _Refused, Vanished."""
     kind, metadata = kind_of(manifest), manifest["metadata"]
-    child = live.get((kind.name, metadata["name"]))
     if child is None:
         why, write = "is missing", _create(cluster, service, manifest)
     else:
         found = drift.differs(manifest, child.manifest())
         if found is None:
             return
-        why, write = f"{found} differs", _update(cluster, manifest, child.uid)
+        why, write = f"{found} differs", _update(cluster, manifest, child.uid, guard)
     try:
         applied = await write
     except errors.Rejected as error:
         reason = Reason.QUOTA_EXCEEDED if isinstance(error, errors.QuotaExceeded) else Reason.INVALID_SPEC
         raise _Refused(Problem(reason, f"{kind} {metadata['name']}: {error.message}")) from error
     except errors.Conflict as error:
-        store.drop(ObjectId(kind.name, metadata["namespace"], metadata["name"]))
+        if guard is None:
+            store.drop(ObjectId(kind.name, metadata["namespace"], metadata["name"]))
         raise Vanished(error.message) from error
     store.put(kind, applied)
     log.info("applied", kind=kind.name, name=metadata["name"], namespace=metadata["namespace"], reason=why)
@@ -113,9 +123,12 @@ async def _create(cluster: Cluster, service: InferenceService, manifest: Manifes
     return await cluster.apply(_with({**manifest, **stored}, uid=found["metadata"]["uid"]))
 
 
-async def _update(cluster: Cluster, manifest: Manifest, uid: str) -> Manifest:
-    """Apply a child that is there. With its UID an apply never creates: one deleted meanwhile is a Conflict."""
-    update = _with(manifest, uid=uid)
+async def _update(cluster: Cluster, manifest: Manifest, uid: str, guard: str | None) -> Manifest:
+    """Apply a child that is there. With its UID an apply never creates: one deleted meanwhile is a Conflict.
+
+    So is one that has another version than `guard`, if that is given: the watch, or the next look, tells what changed.
+    """
+    update = _with(manifest, uid=uid, **({"resourceVersion": guard} if guard else {}))
     try:
         return await cluster.apply(update)
     except errors.Rejected:
@@ -176,4 +189,8 @@ async def _prune(
 
 
 def _keys(manifests: list[Manifest]) -> set[tuple[str, str]]:
-    return {(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests}
+    return {_key(manifest) for manifest in manifests}
+
+
+def _key(manifest: Manifest) -> tuple[str, str]:
+    return manifest["kind"], manifest["metadata"]["name"]

@@ -11,7 +11,7 @@ from penstock.api.predictor import Predictor
 from penstock.failures import Cause, most_telling
 from penstock.names import ANNOTATION_PAUSED, Condition, Reason
 from penstock.observe import Seen
-from penstock.rollout.decide import Decision
+from penstock.rollout.decision import Decision
 from penstock.scaling import Scale
 
 
@@ -38,7 +38,7 @@ class Facts:
     def serving(self) -> frozenset[str]:
         """Pods that answer now: ready by the kubelet *and* behind the active Service."""
         ready = {pod.name for pod in self.seen.pods if pod.is_ready and not pod.is_leaving}
-        return self.seen.endpoints & ready
+        return self.seen.endpoints.ready & ready
 
     @property
     def is_serving(self) -> bool:
@@ -55,9 +55,28 @@ class Facts:
         """Why it cannot go on by itself, if so."""
         if self.problem is not None:
             return self.problem.reason, self.problem.message
-        if self.decision.phase == "RolledBack" or self.decision.is_overdue:
+        if self.decision.has_failed:
+            return _why_failed(self.decision), self.decision.message
+        if self.decision.is_overdue:
             return Reason.PROGRESS_DEADLINE_EXCEEDED, self.decision.message
         return None
+
+
+def _why_it_ended(decision: Decision) -> Reason | None:
+    """Why nothing is on its way; None while something is."""
+    if decision.phase == "Stable":
+        return Reason.STABLE
+    if decision.has_failed:
+        return _why_failed(decision)
+    if decision.is_overdue:
+        return Reason.PROGRESS_DEADLINE_EXCEEDED
+    return Reason.ROLLOUT_PAUSED if decision.phase == "RolloutPaused" else None
+
+
+def _why_failed(decision: Decision) -> Reason:
+    """Why the current revision was given up; a wiped status has forgotten it."""
+    told = decision.rollout.reason
+    return Reason(told) if told in tuple(Reason) else Reason.ROLLED_BACK
 
 
 Verdict = tuple[ConditionStatus, Reason, str]
@@ -122,9 +141,9 @@ _OFF = {
 
 def _progressing(facts: Facts) -> Verdict:
     decision = facts.decision
-    if decision.phase in ("Stable", "RolledBack") or decision.is_overdue:
-        reason = Reason.STABLE if decision.phase == "Stable" else Reason.PROGRESS_DEADLINE_EXCEEDED
-        return "False", reason, decision.message
+    ended = _why_it_ended(decision)
+    if ended is not None:
+        return "False", ended, decision.message
     if facts.problem is not None:
         return "False", facts.problem.reason, facts.problem.message
     if facts.paused is not None or facts.scale.off is not None:

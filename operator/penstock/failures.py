@@ -70,16 +70,15 @@ def patience_ends(seen: Seen, now: datetime) -> datetime | None:
 
 
 def _of_deployment(seen: Seen) -> Iterable[Cause]:
-    failure = seen.deployment.creation_failure if seen.deployment else None
-    if failure is None or seen.deployment is None:
-        return
-    reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in failure else Reason.POD_CREATION_FAILED
-    yield Cause(reason, f"Deployment/{seen.deployment.name}", _short(failure), seen.deployment.revision)
+    for deployment in seen.slots.values():
+        failure = deployment.creation_failure
+        if failure is not None and deployment.wanted > 0:
+            reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in failure else Reason.POD_CREATION_FAILED
+            yield Cause(reason, f"Deployment/{deployment.name}", _short(failure), deployment.revision)
 
 
 def _of_pods(seen: Seen, now: datetime) -> Iterable[Cause]:
-    newest = seen.deployment.revision if seen.deployment else ""
-    for pod in sorted(seen.pods, key=lambda pod: (pod.revision != newest, pod.name)):
+    for pod in sorted(seen.pods, key=lambda pod: (pod.revision != seen.current, pod.name)):
         if pod.is_ready or pod.is_leaving:
             continue
         cause = _of_pod(pod, seen, now)

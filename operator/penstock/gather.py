@@ -1,45 +1,64 @@
 """Everything one pass needs to know of a service, read from the store (and from the loading pods themselves)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 
-from penstock import names, observe
+from penstock import names, observe, revision, validation
 from penstock.api.v1alpha1 import InferenceService
+from penstock.desired import container, pod
 from penstock.desired.children import Stored
 from penstock.kinds import AUTOSCALER, CONTROLLER_REVISION, DEPLOYMENT, SERVICE, Manifest
 from penstock.names import Slot
-from penstock.observe import Progress, Seen
+from penstock.observe import Progress, Seen, SeenPod
 from penstock.probes import Probes
-from penstock.rollout.capacity import Fit
+from penstock.rollout import decide, smoke
+from penstock.rollout.capacity import Fit, Room
+from penstock.scaling import scale
 from penstock.store import Child, Key, Store
 
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What was seen, and the pod templates that are stored on the cluster, by revision."""
+    """What was seen, and the pod templates by revision: those stored, and those that the Deployments run."""
 
     seen: Seen
-    stored: dict[str, Stored]
-    live_template: Manifest | None  # of the active slot's Deployment, without the slot
+    stored: Mapping[str, Stored]
+    running: Mapping[str, Manifest]  # without the slot
+    template: Manifest | None  # of the current revision; None if it cannot be rendered
+    problems: list[validation.Problem]  # what is wrong with the spec
+    smoke_test: smoke.SmokeRequest | None
 
 
-async def gather(store: Store, key: Key, service: InferenceService, probes: Probes) -> Gathered:
+async def gather(
+    store: Store, key: Key, service: InferenceService, probes: Probes, now: datetime, *, server_image: str
+) -> Gathered:
     live = store.children(service.metadata.uid)
-    slot = Slot((service.status.rollout.active_slot if service.status.rollout else None) or Slot.BLUE)
-    deployment = _decoded(live, DEPLOYMENT.name, names.deployment(key.name, slot))
+    deployments = {slot: _decoded(live, DEPLOYMENT.name, names.deployment(key.name, slot)) for slot in Slot}
     autoscaler = _decoded(live, AUTOSCALER.name, key.name)
     active = _decoded(live, SERVICE.name, key.name)
-    pods = tuple(pod for pod in store.pods(key) if pod.slot == slot)
+    stored, running = _stored(live, key.name), _running(deployments)
+    current, pods = revision.of(service), store.pods(key)
+    problems = validation.validate(service)
+    template = _kept(current, stored, running)
+    if template is None and not problems:
+        template = pod.template(service, current, server_image=server_image)
+    smoke_test = _smoke_test(service, template) if template and probes.can_reach_pods else None
     seen = Seen(
         service=service,
-        deployment=observe.deployment(deployment) if deployment else None,
+        current=current,
+        slots={slot: observe.deployment(found) for slot, found in deployments.items() if found},
+        selected=observe.selected_slot(active) if active else None,
         pods=pods,
         endpoints=store.endpoints(key),
         autoscaler=observe.autoscaler(autoscaler) if autoscaler else None,
         annotations=active["metadata"].get("annotations", {}) if active else {},
-        progress=await _progress(pods, service, deployment, probes),
-        fit=_fit(store, key, pods, deployment),
+        templates=frozenset(stored) | frozenset(running),
+        progress=await _progress(pods, service, current, probes),
+        is_smoke_tested=smoke_test is not None,
     )
-    return Gathered(seen, _stored(live, key.name), _template(deployment) if deployment else None)
+    seen = replace(seen, fit=_fit(seen, store, key, running), room=_room(seen, store, template, now))
+    return Gathered(seen, stored, running, template, problems, smoke_test)
 
 
 def _decoded(live: dict[tuple[str, str], Child], kind: str, name: str) -> Manifest | None:
@@ -51,34 +70,59 @@ def _stored(live: dict[tuple[str, str], Child], service: str) -> dict[str, Store
     """By revision, as the name tells it: a label can be edited, and what it says is then to be put back."""
     found = (child.manifest() for (kind, _), child in live.items() if kind == CONTROLLER_REVISION.name)
     return {
-        revision["metadata"]["name"].removeprefix(names.controller_revision(service, "")): Stored(
-            revision["revision"], revision["data"]["template"]
+        each["metadata"]["name"].removeprefix(names.controller_revision(service, "")): Stored(
+            each["revision"], each["data"]["template"]
         )
-        for revision in found
+        for each in found
     }
 
 
-def _template(deployment: Manifest) -> Manifest:
-    template: Manifest = deployment["spec"]["template"]
+def _running(deployments: Mapping[Slot, Manifest | None]) -> dict[str, Manifest]:
+    """What the Deployments run, by revision: a stored template that was deleted is made again from it."""
+    templates = (found["spec"]["template"] for found in deployments.values() if found)
+    found = {template["metadata"].get("labels", {}).get(names.LABEL_REVISION, ""): template for template in templates}
+    return {revision: _without_slot(template) for revision, template in found.items() if revision}
+
+
+def _without_slot(template: Manifest) -> Manifest:
     labels = {k: v for k, v in template["metadata"].get("labels", {}).items() if k != names.LABEL_SLOT}
     return {**template, "metadata": {**template["metadata"], "labels": labels}}
 
 
-def _fit(store: Store, key: Key, pods: tuple[observe.SeenPod, ...], deployment: Manifest | None) -> Fit | None:
-    """The arithmetic of free capacity, only while a pod waits for a node: it costs a look at every node."""
-    if deployment is None or not any(pod.unschedulable is not None for pod in pods):
+def _kept(current: str, stored: Mapping[str, Stored], running: Mapping[str, Manifest]) -> Manifest | None:
+    """A template that is stored, or runs already, is the one to go by: a fresh rendering might restart its pods."""
+    return stored[current].template if current in stored else running.get(current)
+
+
+def _smoke_test(service: InferenceService, template: Manifest) -> smoke.SmokeRequest | None:
+    serving = pod.serving_container(template)
+    return smoke.request(service, port=container.port_number(serving))
+
+
+def _fit(seen: Seen, store: Store, key: Key, running: Mapping[str, Manifest]) -> Fit | None:
+    """Room for one more of a pod that waits for a node; asked only then, for it costs a look at every node."""
+    waiting = next((pod for pod in seen.pods if pod.unschedulable is not None and not pod.is_leaving), None)
+    if waiting is None:
         store.waiting_for_room.discard(key)
         return None
     store.waiting_for_room.add(key)
-    return store.capacity.fit(deployment["spec"]["template"]["spec"])
+    template = running.get(waiting.revision)
+    return store.capacity.fit(template["spec"]) if template else None
 
 
-async def _progress(
-    pods: tuple[observe.SeenPod, ...], service: InferenceService, deployment: Manifest | None, probes: Probes
-) -> Progress:
-    """How far our own server's pods of the Deployment's revision have come; foreign servers do not tell."""
-    if service.spec.predictor.model is None or deployment is None:
+def _room(seen: Seen, store: Store, template: Manifest | None, now: datetime) -> Room | None:
+    """Room for pods of the current revision, where a plan is to be made."""
+    wanted = scale(seen.service, len(seen.ready(seen.active))).replicas
+    if template is None or not decide.needs_room(seen, now, wanted=wanted):
+        return None
+    namespace = seen.service.metadata.namespace
+    own = [(namespace, pod.name) for pod in seen.pods if pod.slot == seen.active]
+    return store.capacity.room(template["spec"], own)
+
+
+async def _progress(pods: tuple[SeenPod, ...], service: InferenceService, current: str, probes: Probes) -> Progress:
+    """How far our own server's pods of the current revision have come; foreign servers do not tell."""
+    if service.spec.predictor.model is None:
         return Progress()
-    revision = observe.deployment(deployment).revision
-    loading = [pod for pod in pods if pod.is_loading and pod.revision == revision]
+    loading = [pod for pod in pods if pod.is_loading and pod.revision == current]
     return await probes.progress([pod.ip for pod in loading if pod.ip])

@@ -31,11 +31,14 @@ MANAGED_SELECTOR: Final = f"{LABEL_MANAGED_BY}={PRODUCT}"
 
 ANNOTATION_PAUSED: Final = "penstock.dev/paused"
 ANNOTATION_RESTARTED_AT: Final = "penstock.dev/restarted-at"
+# `<verb>:<id>`; each id is handled once.
+ANNOTATION_ACTION: Final = "penstock.dev/action"
 # The hash of what we last applied: a field that we no longer set would otherwise go unnoticed.
 ANNOTATION_APPLIED: Final = "penstock.dev/applied"
 # On the active Service: what a wiped status is rebuilt from.
 ANNOTATION_STABLE: Final = "penstock.dev/stable-revision"
 ANNOTATION_FAILED: Final = "penstock.dev/failed-revision"
+ANNOTATION_LAST_ACTION: Final = "penstock.dev/last-action"
 
 CONTAINER: Final = "model"
 PORT: Final = "http"
@@ -51,6 +54,10 @@ class Slot(StrEnum):
 
     BLUE = "blue"
     GREEN = "green"
+
+    @property
+    def other(self) -> "Slot":
+        return Slot.GREEN if self is Slot.BLUE else Slot.BLUE
 
 
 class Condition(StrEnum):
@@ -73,6 +80,13 @@ class Reason(StrEnum):
     ROLLOUT_COMPLETED = "RolloutCompleted"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     STABLE = "Stable"
+    ROLLOUT_PAUSED = "RolloutPaused"
+    ROLLED_BACK = "RolledBack"
+    ROLLED_BACK_BY_USER = "RolledBackByUser"
+    ABORTED_BY_USER = "AbortedByUser"
+    SMOKE_TEST_FAILED = "SmokeTestFailed"
+    ANALYSIS_FAILED = "AnalysisFailed"
+    STOPPED_SERVING = "StoppedServing"
     SUSPENDED = "Suspended"
     PAUSED_BY_USER = "PausedByUser"
     RECONCILED = "Reconciled"
@@ -104,6 +118,10 @@ class Reason(StrEnum):
 
 def deployment(service: str, slot: Slot) -> str:
     return f"{service}-{slot}"
+
+
+def preview(service: str) -> str:
+    return f"{service}-preview"
 
 
 def controller_revision(service: str, revision: str) -> str:

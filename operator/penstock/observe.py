@@ -11,7 +11,10 @@ from typing import Any
 from penstock import names
 from penstock.api.v1alpha1 import InferenceService
 from penstock.kinds import Kind, Manifest
+from penstock.names import Slot
+from penstock.rollout.analysis import Window
 from penstock.rollout.capacity import Fit
+from penstock.rollout.plan import Room
 
 # Status fields that a pass reads, by kind; everything else, above all times that tick, would only wake it for nothing.
 _STATUS_FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -109,17 +112,58 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Names of the pods behind the active Service: those that get new requests, and all that are not terminating."""
+
+    ready: frozenset[str] = frozenset()
+    lasting: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the pods answered in this pass to what the decision asked them."""
+
+    smoke: Mapping[str, str | None] = field(default_factory=dict)  # pod -> what was wrong, None for nothing
+    looked: tuple[Window, Window] | None = None  # counters since the last look: the new revision's, the old one's
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """All that one pass over a service knows of the cluster."""
 
     service: InferenceService
-    deployment: SeenDeployment | None = None  # of the active slot
+    current: str = ""  # the revision that the spec asks for
+    slots: Mapping[Slot, SeenDeployment] = field(default_factory=dict)
+    selected: Slot | None = None  # the slot that the active Service picks; None while there is no Service
     pods: tuple[SeenPod, ...] = ()
-    endpoints: frozenset[str] = frozenset()  # names of the pods behind the active Service that are ready
+    endpoints: Endpoints = Endpoints()
     autoscaler: SeenAutoscaler | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)  # of the active Service
+    templates: frozenset[str] = frozenset()  # revisions whose template is stored, or runs
     progress: Progress = Progress()
     fit: Fit | None = None  # room for one more pod; asked for only when one waits for a node
+    room: Room | None = None  # for more pods of the current revision; asked for only when a plan is to be made
+    is_smoke_tested: bool = False  # there is a smoke test, and pods can be reached from here
+    answers: Answers | None = None
+
+    @property
+    def active(self) -> Slot:
+        """The slot that serves; before there is a Service, the one that will."""
+        told = self.service.status.rollout
+        return self.selected or Slot((told and told.active_slot) or Slot.BLUE)
+
+    @property
+    def idle(self) -> Slot:
+        return self.active.other
+
+    @property
+    def deployment(self) -> SeenDeployment | None:
+        """That of the active slot."""
+        return self.slots.get(self.active)
+
+    def ready(self, slot: Slot) -> tuple[SeenPod, ...]:
+        """The slot's pods that could answer now."""
+        return tuple(pod for pod in self.pods if pod.slot == slot and pod.is_ready and not pod.is_leaving)
 
 
 def project_child(kind: Kind, obj: Manifest) -> Manifest:
@@ -229,13 +273,29 @@ def _ended(containers: Iterable[Mapping[str, Any]]) -> Ended | None:
     return None
 
 
-def ready_endpoints(obj: Manifest) -> frozenset[str]:
-    """The names of the pods that an EndpointSlice lists as ready."""
-    return frozenset(
-        endpoint["targetRef"]["name"]
+def service_of_slice(obj: Manifest) -> str:
+    """The name of the Service whose endpoints an EndpointSlice lists."""
+    name: str = (obj["metadata"].get("labels") or {}).get("kubernetes.io/service-name", "")
+    return name
+
+
+def endpoints(obj: Manifest) -> Endpoints:
+    """The pods that an EndpointSlice lists. A condition that is not said means that it holds, but for terminating."""
+    listed = [
+        (endpoint["targetRef"]["name"], endpoint.get("conditions") or {})
         for endpoint in obj.get("endpoints") or []
-        if (endpoint.get("conditions") or {}).get("ready") and (endpoint.get("targetRef") or {}).get("name")
+        if (endpoint.get("targetRef") or {}).get("name")
+    ]
+    return Endpoints(
+        ready=frozenset(name for name, conditions in listed if conditions.get("ready")),
+        lasting=frozenset(name for name, conditions in listed if not conditions.get("terminating")),
     )
+
+
+def selected_slot(service: Manifest) -> Slot | None:
+    """The slot that a projected Service picks; None for a selector that is not ours."""
+    slot = (service["spec"].get("selector") or {}).get(names.LABEL_SLOT)
+    return Slot(slot) if slot in tuple(Slot) else None
 
 
 def _time(value: str | None) -> datetime | None:

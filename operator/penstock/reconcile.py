@@ -4,6 +4,7 @@ Level-triggered: every pass reads all it needs and would act the same whatever w
 observation writes nothing. All waiting is a time in the status.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,21 +12,26 @@ from typing import Final
 
 import structlog
 
-from penstock import conditions, errors, failures, names, revision, scaling, status, validation
+from penstock import conditions, errors, failures, names, scaling, status
 from penstock.api.v1alpha1 import InferenceService
-from penstock.apply import apply
+from penstock.apply import Vanished, apply
 from penstock.cluster import Cluster
 from penstock.conditions import Facts, Problem
-from penstock.desired import children, pod
+from penstock.desired import children
 from penstock.desired.children import Plan, Stored
+from penstock.desired.deployment import Pods
 from penstock.events import Recorder
 from penstock.gather import Gathered, gather
-from penstock.kinds import INFERENCE_SERVICE, Manifest
-from penstock.names import Reason
-from penstock.observe import Seen
+from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Manifest
+from penstock.names import Reason, Slot
+from penstock.observe import Answers, Seen
 from penstock.probes import Probes
-from penstock.rollout.decide import Decision, decide
-from penstock.store import Key, Store
+from penstock.rollout import memory
+from penstock.rollout.analysis import Window, lifetime
+from penstock.rollout.decide import decide
+from penstock.rollout.decision import Asks, Decision, changed
+from penstock.samples import Samples
+from penstock.store import Key, ObjectId, Store
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +59,7 @@ class Reconciler:
         clock: Callable[[], datetime],
         server_image: str,
     ) -> None:
+        self._samples = Samples()
         self._cluster = cluster
         self._store = store
         self._probes = probes
@@ -64,11 +71,12 @@ class Reconciler:
         """Make one pass. Returns after how long to look again, or None. Raises what the API server's failures raise."""
         service, version = self._store.service(key), self._store.version(key)
         if service is None or service.metadata.deletion_timestamp is not None:
+            self._samples.forget(key)
             return None
         # Whole seconds, as the API has them: a deadline must be the same after a round trip through the status.
         now = self._clock().replace(microsecond=0)
-        gathered = await gather(self._store, key, service, self._probes)
-        facts = _decide(gathered.seen, now)
+        gathered = await gather(self._store, key, service, self._probes, now, server_image=self._server_image)
+        facts = await self._decide(key, gathered, now)
         if facts.paused is None:
             try:
                 problem = await self._write(service, gathered, facts)
@@ -85,6 +93,36 @@ class Reconciler:
         is_current = await self._report(key, facts, now)
         return _look_again(facts, now) if is_current else timedelta()
 
+    async def _decide(self, key: Key, gathered: Gathered, now: datetime) -> Facts:
+        """Decide; where that needs to hear from pods, ask them and decide with their answers."""
+        facts = _decide(gathered.seen, now)
+        if facts.decision.asks == Asks():
+            return facts
+        answers = await self._ask(key, gathered, facts.decision.asks)
+        return _decide(replace(gathered.seen, answers=answers), now)
+
+    async def _ask(self, key: Key, gathered: Gathered, asks: Asks) -> Answers:
+        seen, request = gathered.seen, gathered.smoke_test
+        ips = {pod.name: pod.ip for pod in seen.pods if pod.ip}
+        chosen = {name: ip for name, ip in ips.items() if name in asks.smoke}
+        smoke = await self._probes.smoke(request, chosen) if request and chosen else {}
+        return Answers(smoke, await self._look(key, seen, ips) if asks.look else None)
+
+    async def _look(self, key: Key, seen: Seen, ips: Mapping[str, str]) -> tuple[Window, Window]:
+        """What the new revision's pods counted since the last look, and the old one's while they served."""
+        rollout = seen.service.status.rollout
+        if rollout is None or rollout.analysis is None:
+            # What was counted for an earlier analysis is no base for this one.
+            self._samples.forget(key)
+        new, old = await asyncio.gather(
+            *(
+                self._probes.counters({pod.name: ips[pod.name] for pod in seen.ready(slot) if pod.name in ips})
+                for slot in (seen.active, seen.idle)
+            )
+        )
+        # Under BlueGreen the old pods get nothing any more: their base is all that they answered before.
+        return self._samples.look(key, new), lifetime(old)
+
     async def _seed(self, service: InferenceService, replicas: int, version: str) -> None:
         """Give the autoscaler a first number: without one `GET /scale` fails and it never starts.
 
@@ -96,23 +134,47 @@ class Reconciler:
         log.info("seeded replicas for the autoscaler", service=str(key), replicas=replicas)
 
     async def _write(self, service: InferenceService, gathered: Gathered, facts: Facts) -> Problem | None:
-        problems = validation.validate(service)
-        if problems:
-            told = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
+        if gathered.problems:
+            told = "; ".join(f"{problem.field}: {problem.message}" for problem in gathered.problems)
             return Problem(Reason.INVALID_SPEC, told)
-        stored = _stored(service, gathered, facts.decision, server_image=self._server_image)
-        if facts.decision.target not in stored:
-            message = f"the stored template of revision {facts.decision.target} is gone; change the spec to go on"
+        decision, stored = facts.decision, _stored(service, gathered, facts.decision)
+        gone = next((pods.revision for pods in decision.slots.values() if pods.revision not in stored), None)
+        if gone is not None:
+            message = f"the stored template of revision {gone} is gone; change the spec to go on"
             return Problem(Reason.INVALID_SPEC, message)
+        switched = await self._confirm(service, gathered.seen, decision)
         plan = Plan(
-            slot=facts.decision.slot,
-            strategy=facts.decision.strategy,
-            replicas=facts.scale.replicas,
-            revision=facts.decision.target,
+            active=decision.active,
+            slots={
+                slot: Pods(pods.revision, pods.replicas, pods.way, pods.max_surge, pods.is_paused)
+                for slot, pods in decision.slots.items()
+            },
             stored=stored,
+            preview=Slot(decision.rollout.preview_slot) if decision.rollout.preview_slot else None,
             annotations=_remembered(facts),
         )
-        return await apply(self._cluster, self._store, service, children.children(service, plan))
+        wanted = children.children(service, plan)
+        return await apply(self._cluster, self._store, service, wanted, guard=switched)
+
+    async def _confirm(self, service: InferenceService, seen: Seen, decision: Decision) -> str | None:
+        """Before traffic moves or pods go: look whether what that rests on is still so. Raises Vanished if not.
+
+        Returns the active Service's version, to guard its write with, where the traffic is to move.
+        """
+        is_switch = seen.selected not in (None, decision.active)
+        if not is_switch and not _takes_pods_away(seen, decision):
+            return None
+        metadata = service.metadata
+        looked_at = [(SERVICE, metadata.name)]
+        looked_at += [(DEPLOYMENT, names.deployment(metadata.name, slot)) for slot in seen.slots]
+        found = await asyncio.gather(*(self._cluster.get(kind, metadata.namespace, name) for kind, name in looked_at))
+        for (kind, name), live in zip(looked_at, found, strict=True):
+            if live is None:
+                self._store.drop(ObjectId(kind.name, metadata.namespace, name))
+            if live is None or self._store.put(kind, live):
+                raise Vanished(f"{kind} {name} has changed")
+        version: str = found[0]["metadata"]["resourceVersion"] if found[0] else ""
+        return version if is_switch else None
 
     async def _report(self, key: Key, facts: Facts, now: datetime) -> bool:
         """Write the status if it differs, and tell its transitions as Events. False if the service changed meanwhile.
@@ -142,16 +204,28 @@ def _decide(seen: Seen, now: datetime) -> Facts:
     scale = scaling.scale(service, seen.deployment.ready if seen.deployment else 0)
     paused = service.metadata.annotations.get(names.ANNOTATION_PAUSED)
     is_stopped = paused is not None or scale.off is not None or _is_refused(service)
-    decision = decide(seen, revision.of(service), causes, now, is_stopped=is_stopped)
+    decision = decide(seen, causes, now, wanted=scale.replicas, is_stopped=is_stopped)
     return Facts(seen=seen, decision=decision, scale=scale, causes=causes, paused=paused)
+
+
+def _takes_pods_away(seen: Seen, decision: Decision) -> bool:
+    """Whether a slot is to lose all its pods while others are to stay."""
+    if not any(pods.replicas for pods in decision.slots.values()):
+        return False
+    return any(
+        found.wanted > 0 and (slot not in decision.slots or decision.slots[slot].replicas == 0)
+        for slot, found in seen.slots.items()
+    )
 
 
 def _with_problem(facts: Facts, problem: Problem | None, now: datetime) -> Facts:
     """A rollout that is refused stands still from now on: see `_is_refused`."""
-    if problem is None or facts.decision.deadline_at is None:
+    rollout = facts.decision.rollout
+    if problem is None or rollout.deadline_at is None:
         return replace(facts, problem=problem)
-    stopped = replace(facts.decision, paused_at=facts.decision.paused_at or now, is_overdue=False)
-    return replace(facts, problem=problem, decision=stopped)
+    stopped = changed(rollout, paused_at=rollout.paused_at or now)
+    decision = replace(facts.decision, rollout=stopped, is_overdue=False, requeue_at=None)
+    return replace(facts, problem=problem, decision=decision)
 
 
 def _is_refused(service: InferenceService) -> bool:
@@ -161,28 +235,16 @@ def _is_refused(service: InferenceService) -> bool:
     return is_current and stalled is not None and stalled.status == "True" and stalled.reason in _REFUSALS
 
 
-def _stored(
-    service: InferenceService, gathered: Gathered, decision: Decision, *, server_image: str
-) -> dict[str, Stored]:
-    """The templates to keep: those in use and the newest others; the current one is added where it is missing."""
+def _stored(service: InferenceService, gathered: Gathered, decision: Decision) -> dict[str, Stored]:
+    """The templates to keep: those in use and the newest others; one that is in use and missing is added."""
     stored = dict(gathered.stored)
-    if decision.current not in stored:
-        number = max((old.number for old in stored.values()), default=0) + 1
-        stored[decision.current] = Stored(number, _template(service, gathered, decision, server_image=server_image))
-    in_use = {decision.current, decision.target, decision.stable}
+    known = {**gathered.running, **({decision.current: gathered.template} if gathered.template else {})}
+    in_use = {decision.current, decision.stable or "", *(pods.revision for pods in decision.slots.values())}
+    for revision in sorted(in_use & known.keys() - stored.keys()):
+        stored[revision] = Stored(max((old.number for old in stored.values()), default=0) + 1, known[revision])
     others = sorted((key for key in stored if key not in in_use), key=lambda key: -stored[key].number)
     kept = in_use | set(others[: service.spec.rollout.revision_history_limit])
     return {key: old for key, old in stored.items() if key in kept}
-
-
-def _template(
-    service: InferenceService, gathered: Gathered, decision: Decision, *, server_image: str
-) -> dict[str, object]:
-    """A revision that runs already is stored as it runs: a fresh rendering might restart it."""
-    running = gathered.seen.deployment
-    if running is not None and running.revision == decision.current and gathered.live_template is not None:
-        return gathered.live_template
-    return pod.template(service, decision.current, server_image=server_image)
 
 
 def _remembered(facts: Facts) -> Mapping[str, str]:
@@ -191,10 +253,10 @@ def _remembered(facts: Facts) -> Mapping[str, str]:
     A first deployment needs none: with nothing to go back to, a wiped status is rebuilt from the Deployment alone.
     """
     decision = facts.decision
-    if decision.phase == "Stable" and names.ANNOTATION_STABLE not in facts.seen.annotations:
+    is_first = decision.phase == "Stable" and decision.rollout.last_action is None
+    if decision.stable is None or (is_first and names.ANNOTATION_STABLE not in facts.seen.annotations):
         return {}
-    pairs = ((names.ANNOTATION_STABLE, decision.stable), (names.ANNOTATION_FAILED, decision.failed))
-    return {key: value for key, value in pairs if value}
+    return memory.notes(decision.rollout)
 
 
 def _is_still(service: InferenceService, written: Manifest) -> bool:

@@ -16,16 +16,16 @@ class Samples:
     def __init__(self) -> None:
         self._last: dict[Key, Mapping[str, Counters]] = {}
 
-    def look(self, key: Key, new: Mapping[str, Counters], old: Mapping[str, Counters]) -> tuple[Window, Window]:
-        """What each slot's pods have counted since the last look.
+    def look(self, key: Key, new: Mapping[str, Counters]) -> Window:
+        """What the pods have counted since the last look.
 
         A pod that did not answer keeps its base until it does: one so busy that it misses every other look would
         otherwise never be counted.
         """
         before = self._last.get(key, {})
-        missed = {pod: counters for pod, counters in before.items() if pod not in new and pod not in old}
-        self._last[key] = dict([*missed.items(), *old.items(), *new.items()][-_MOST_PODS:])
-        return analysis.window(before, new), analysis.window(before, old)
+        missed = {pod: counters for pod, counters in before.items() if pod not in new}
+        self._last[key] = dict([*missed.items(), *new.items()][-_MOST_PODS:])
+        return analysis.window(before, new)
 
     def forget(self, key: Key) -> None:
         """When the service is gone, or its next analysis must not count what came before it."""

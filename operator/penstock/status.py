@@ -23,6 +23,7 @@ from penstock.api.status import (
     ModelStatus,
     Phase,
     PredictorStatus,
+    RolloutPhase,
     RolloutStatus,
     TransitionStatus,
 )
@@ -30,7 +31,7 @@ from penstock.autoscaling import autoscaling
 from penstock.conditions import Facts
 from penstock.failures import Cause
 from penstock.observe import Seen
-from penstock.rollout.decide import Decision
+from penstock.rollout.decision import Decision
 
 _MOST_BLOCKERS = 32
 
@@ -40,7 +41,7 @@ def status(facts: Facts, now: datetime) -> InferenceServiceStatus:
     seen, old = facts.seen, facts.seen.service.status
     metadata = seen.service.metadata
     url = names.url(metadata.name, metadata.namespace)
-    deployment = seen.deployment
+    deployment = seen.slots.get(facts.decision.active)
     return InferenceServiceStatus(
         observed_generation=metadata.generation,
         conditions=conditions.conditions(facts, now),
@@ -52,7 +53,7 @@ def status(facts: Facts, now: datetime) -> InferenceServiceStatus:
         selector=_selector(metadata.name, facts.decision),
         model_status=_model_status(facts, now),
         components=Components(predictor=_predictor(facts, url)),
-        rollout=_rollout(facts.decision),
+        rollout=facts.decision.rollout,
         autoscaling=autoscaling(facts),
         download=_download(seen),
         blocked_by=_blockers(facts, old.blocked_by, now),
@@ -95,18 +96,28 @@ def transitions(old: InferenceServiceStatus, new: InferenceServiceStatus) -> lis
 
 
 def _rollout_transitions(old: RolloutStatus, new: RolloutStatus) -> list[Transition]:
-    if new.phase == old.phase or not old.stable_revision:
+    if not old.stable_revision:
         return []
-    if new.phase == "Progressing":
-        message = f"revision {new.current_revision} is replacing {new.stable_revision}"
-        return [Transition(names.Reason.ROLLOUT_STARTED, message)]
+    if new.started_at is not None and new.started_at != old.started_at:
+        message = f"revision {new.current_revision} is replacing {new.stable_revision} by {new.plan or new.strategy}"
+        # The one plan that interrupts the service is announced.
+        return [Transition(names.Reason.ROLLOUT_STARTED, message, is_warning=new.strategy == "Recreate")]
     if new.phase == "Stable" and new.stable_revision != old.stable_revision:
         return [Transition(names.Reason.ROLLOUT_COMPLETED, new.message)]
     return []
 
 
 def _selector(name: str, decision: Decision) -> str:
-    return f"{names.LABEL_SERVICE}={name},{names.LABEL_SLOT}={decision.slot}"
+    return f"{names.LABEL_SERVICE}={name},{names.LABEL_SLOT}={decision.active}"
+
+
+# The phase of a service that answers, by its rollout's: all others are progress.
+_SERVING: Mapping[RolloutPhase, Phase] = {
+    "Stable": "Ready",
+    "RolledBack": "Ready",
+    "Deploying": "Ready",
+    "RolloutPaused": "Paused",
+}
 
 
 def _phase(facts: Facts) -> Phase:
@@ -117,30 +128,12 @@ def _phase(facts: Facts) -> Phase:
     if facts.stalled is not None:
         return "Degraded"
     if facts.is_serving:
-        return "Progressing" if facts.decision.phase == "Progressing" else "Ready"
+        return _SERVING.get(facts.decision.phase, "Progressing")
     is_failing = bool(facts.causes) or any(pod.is_started and not pod.is_leaving for pod in facts.seen.pods)
     if facts.decision.phase == "Stable" and is_failing and not facts.is_scaling_up:
         return "Degraded"
     is_running = any(pod.running_since and not pod.is_leaving for pod in facts.seen.pods)
     return "Loading" if is_running and not facts.causes else "Pending"
-
-
-def _rollout(decision: Decision) -> RolloutStatus:
-    return RolloutStatus(
-        phase=decision.phase,
-        strategy=decision.strategy,
-        stable_revision=decision.stable,
-        current_revision=decision.current,
-        failed_revision=decision.failed,
-        active_slot=decision.slot.value,
-        started_at=decision.started_at,
-        progressed_at=decision.progressed_at,
-        deadline_at=decision.deadline_at,
-        paused_at=decision.paused_at,
-        available_replicas=decision.available or None,
-        loaded_bytes=decision.loaded_bytes or None,
-        message=decision.message,
-    )
 
 
 def _predictor(facts: Facts, url: str) -> PredictorStatus:
@@ -170,7 +163,7 @@ def _latest_ready(facts: Facts) -> str | None:
 def _model_status(facts: Facts, now: datetime) -> ModelStatus:
     old = facts.seen.service.status.model_status
     failure = _failure(facts.causes, old.last_failure_info if old else None, now)
-    has_failed = facts.decision.phase == "RolledBack" or any(cause.is_of_the_pod_itself for cause in facts.causes)
+    has_failed = facts.decision.has_failed or any(cause.is_of_the_pod_itself for cause in facts.causes)
     keeps_failure = has_failed or facts.decision.phase != "Stable"
     pods = [pod for pod in facts.seen.pods if not pod.is_leaving]
     return ModelStatus(

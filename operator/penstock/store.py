@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from penstock import names, observe
 from penstock.api.v1alpha1 import InferenceService
 from penstock.kinds import CHILDREN, ENDPOINT_SLICE, INFERENCE_SERVICE, NODE, POD, Kind, Manifest
-from penstock.observe import SeenPod
+from penstock.observe import Endpoints, SeenPod
 from penstock.rollout import capacity, placement
 from penstock.rollout.capacity import Capacity
 
@@ -71,7 +71,7 @@ class Store:
     _services: dict[Key, bytes] = field(default_factory=dict)
     _children: defaultdict[str, dict[tuple[str, str], Child]] = field(default_factory=lambda: defaultdict(dict))
     _pods: defaultdict[Key, dict[str, SeenPod]] = field(default_factory=lambda: defaultdict(dict))
-    _endpoints: defaultdict[Key, dict[str, frozenset[str]]] = field(default_factory=lambda: defaultdict(dict))
+    _endpoints: defaultdict[Key, dict[str, Endpoints]] = field(default_factory=lambda: defaultdict(dict))
 
     def service(self, key: Key) -> InferenceService | None:
         """The service as parsed; a status that makes no sense to us counts as wiped. Raises ValidationError."""
@@ -105,8 +105,13 @@ class Store:
     def pods(self, key: Key) -> tuple[SeenPod, ...]:
         return tuple(self._pods.get(key, {}).values())
 
-    def endpoints(self, key: Key) -> frozenset[str]:
-        return frozenset().union(*self._endpoints.get(key, {}).values())
+    def endpoints(self, key: Key) -> Endpoints:
+        """The pods behind the active Service, from all of its slices."""
+        slices = self._endpoints.get(key, {}).values()
+        return Endpoints(
+            ready=frozenset().union(*(each.ready for each in slices)),
+            lasting=frozenset().union(*(each.lasting for each in slices)),
+        )
 
     def numbers(self) -> Counter[str]:
         """How many objects of each kind are known."""
@@ -188,10 +193,13 @@ class Store:
         return woken if pod == before else woken | {service}
 
     def _put_endpoints(self, service: Key, name: str, obj: Manifest) -> set[Key]:
-        ready = observe.ready_endpoints(obj)
+        # The preview Service has slices, too: nothing rests on them.
+        if observe.service_of_slice(obj) != service.name:
+            return set()
+        listed = observe.endpoints(obj)
         before = self._endpoints[service].get(name)
-        self._endpoints[service][name] = ready
-        return set() if ready == before else {service}
+        self._endpoints[service][name] = listed
+        return set() if listed == before else {service}
 
     def _drop(self, identity: ObjectId, known: _Known) -> set[Key]:
         concerned = {known.service} if known.service is not None else set()

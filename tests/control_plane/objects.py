@@ -99,14 +99,18 @@ class Objects:
 def a_service(
     name: str, namespace: str, *, annotations: dict[str, str] | None = None, model: Manifest | None = None, **spec: Any
 ) -> Manifest:
-    """An InferenceService for fake nodes. Further words are fields of the spec, those of the predictor among them."""
-    own = {key: spec.pop(key) for key in ("replicas", "suspend", "rollout", "disruption") if key in spec}
+    """An InferenceService for fake nodes. Further words are fields of the spec, those of the predictor among them.
+
+    Its pods are replaced in place unless the rollout says otherwise: that is the shortest way to a new revision.
+    """
+    own = {key: spec.pop(key) for key in ("replicas", "suspend", "disruption") if key in spec}
+    rollout = {"strategy": "RollingUpdate", **spec.pop("rollout", {})}
     predictor = {"model": MODEL | (model or {}), "tolerations": [TOLERATION], **copy.deepcopy(spec)}
     return {
         "apiVersion": INFERENCE_SERVICE.api_version,
         "kind": INFERENCE_SERVICE.name,
         "metadata": {"name": name, "namespace": namespace, "annotations": annotations or {}},
-        "spec": {"predictor": predictor, **own},
+        "spec": {"predictor": predictor, "rollout": rollout, **own},
     }
 
 

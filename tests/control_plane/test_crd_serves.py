@@ -84,7 +84,7 @@ def test_a_minimal_service_is_given_its_defaults(services: Services) -> None:
 def test_defaults_of_an_object_come_with_the_object(services: Services) -> None:
     predictor = {"model": MODEL, "deploymentStrategy": {"rollingUpdate": {"maxSurge": 1}}}
     spec = services.create(predictor=predictor, rollout={}, disruption={})["spec"]
-    assert spec["rollout"] == {"progressDeadlineSeconds": 1800, "revisionHistoryLimit": 5}
+    assert spec["rollout"] == {"progressDeadlineSeconds": 1800, "revisionHistoryLimit": 5, "onFailure": "Rollback"}
     assert spec["disruption"] == {"maxUnavailable": 1}
     assert spec["predictor"]["deploymentStrategy"] == {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": "25%"}}
 

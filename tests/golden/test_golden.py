@@ -10,6 +10,7 @@ from penstock import names, revision, scaling, validation
 from penstock.api.v1alpha1 import InferenceService, parse
 from penstock.desired import pod
 from penstock.desired.children import Plan, Stored, children
+from penstock.desired.deployment import Pods
 from penstock.kinds import Manifest
 from penstock.names import Slot
 
@@ -33,11 +34,10 @@ def service_in(folder: str) -> InferenceService:
 def objects_of(service: InferenceService) -> list[Manifest]:
     """What the first pass over the service writes."""
     current = revision.of(service)
+    strategy = "Recreate" if service.spec.strategy == "Recreate" else "RollingUpdate"
     plan = Plan(
-        slot=Slot.BLUE,
-        strategy=service.spec.strategy,
-        replicas=scaling.scale(service, serving=0).replicas,
-        revision=current,
+        active=Slot.BLUE,
+        slots={Slot.BLUE: Pods(current, scaling.scale(service, serving=0).replicas, strategy)},
         stored={current: Stored(1, pod.template(service, current, server_image=SERVER_IMAGE))},
     )
     return children(service, plan)

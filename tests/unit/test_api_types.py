@@ -109,7 +109,7 @@ def test_each_metric_has_its_own_default_target(metric: ScaleMetric, target: int
 @pytest.mark.parametrize(
     ("rollout", "deployment", "strategy"),
     [
-        pytest.param({}, {}, "RollingUpdate", id="rolling update is the default"),
+        pytest.param({}, {}, "Auto", id="the operator chooses unless told otherwise"),
         pytest.param({"strategy": "Recreate"}, {}, "Recreate", id="rollout.strategy decides"),
         pytest.param({}, {"type": "Recreate"}, "Recreate", id="KServe's deploymentStrategy.type is heard"),
     ],

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from penstock.conditions import Facts, Problem, by_type, conditions
 from penstock.names import Reason
-from penstock.observe import Seen, SeenAutoscaler
+from penstock.observe import Endpoints, Seen, SeenAutoscaler
 
 from tests.builders import (
     DEADLINE,
@@ -56,12 +56,12 @@ def test_all_six_are_set_on_the_first_pass() -> None:
             facts(seen(None, ready_pod(), deployment=rolled_out())), ("True", "Ready"), id="a ready pod is behind it"
         ),
         pytest.param(
-            facts(seen(None, ready_pod(), deployment=rolled_out(), endpoints=frozenset())),
+            facts(seen(None, ready_pod(), deployment=rolled_out(), endpoints=Endpoints())),
             ("False", "WaitingForPods"),
             id="a ready pod that no client reaches",
         ),
         pytest.param(
-            facts(seen(None, unready(), deployment=starting(), endpoints=frozenset({"chat-0"}))),
+            facts(seen(None, unready(), deployment=starting(), endpoints=Endpoints(frozenset({"chat-0"})))),
             ("False", "WaitingForPods"),
             id="an endpoint that is out of date",
         ),

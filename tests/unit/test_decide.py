@@ -117,7 +117,7 @@ JUST_BEFORE, AT, LATER = (T0 + DEADLINE - timedelta(seconds=1), T0 + DEADLINE, T
             during(under_way(), rolling()),
             "v2",
             AT,
-            ("RolledBack", "v1", "v1", "v2"),
+            ("Aborting", "v1", "v1", "v2"),
             id="at the deadline the stable revision is restored",
         ),
         pytest.param(
@@ -166,7 +166,7 @@ JUST_BEFORE, AT, LATER = (T0 + DEADLINE - timedelta(seconds=1), T0 + DEADLINE, T
             during(under_way(to="v3"), rolling("v3")),
             "v3",
             AT,
-            ("RolledBack", "v1", "v1", "v3"),
+            ("Aborting", "v1", "v1", "v3"),
             id="v3 failing goes back to v1, never to v2",
         ),
         pytest.param(
@@ -180,8 +180,8 @@ JUST_BEFORE, AT, LATER = (T0 + DEADLINE - timedelta(seconds=1), T0 + DEADLINE, T
             during(under_way(), rolling()),
             "v1",
             LATER,
-            ("Stable", "v1", "v1", None),
-            id="reverting to the stable revision in mid-flight is no rollout at all",
+            ("Aborting", "v1", "v1", None),
+            id="reverting to the stable revision in mid-flight is not done before its pods are back",
         ),
         pytest.param(
             during(None, rolled_out("v1")),
@@ -222,8 +222,8 @@ JUST_BEFORE, AT, LATER = (T0 + DEADLINE - timedelta(seconds=1), T0 + DEADLINE, T
             during(under_way(), rolling(), annotations={names.ANNOTATION_STABLE: "nonsense"}),
             "v2",
             AT,
-            ("RolledBack", "v1", "v1", "v2"),
-            id="a status that is there outranks an annotation that somebody edited",
+            ("Aborting", "v1", "v1", "v2"),
+            id="an annotation that somebody edited to what never was counts for nothing",
         ),
     ],
 )
@@ -290,7 +290,7 @@ def test_when_a_rollout_is_complete(status: Any, deployment: SeenDeployment, pod
 def test_a_late_progress_revives_an_overdue_first_deployment() -> None:
     about = during(under_way(to="v1", stable=None), starting("v1", 2, 2, 1))
     decision = decided(about, "v1", LATER)
-    assert (decision.is_overdue, decision.deadline_at) == (False, LATER + DEADLINE)
+    assert (decision.is_overdue, decision.rollout.deadline_at) == (False, LATER + DEADLINE)
 
 
 def test_an_overdue_first_deployment_says_so_and_asks_for_no_more_looks() -> None:
@@ -313,12 +313,12 @@ def test_the_failure_is_still_told_as_long_as_it_is_rolled_back() -> None:
 
 def test_a_rollout_ends_by_the_strategy_it_began_with() -> None:
     edited = a_service(rollout={"strategy": "Recreate"}, status=under_way(strategy="RollingUpdate"))
-    assert decided(seen(edited, deployment=rolling())).strategy == "RollingUpdate"
+    assert decided(seen(edited, deployment=rolling())).rollout.strategy == "RollingUpdate"
 
 
 def test_the_next_rollout_goes_by_the_strategy_of_its_own_spec() -> None:
     edited = a_service(rollout={"strategy": "Recreate"}, status=under_way(strategy="RollingUpdate"))
-    assert decided(seen(edited, deployment=rolling()), "v3").strategy == "Recreate"
+    assert decided(seen(edited, deployment=rolling()), "v3").rollout.strategy == "Recreate"
 
 
 def test_a_longer_deadline_holds_at_once() -> None:

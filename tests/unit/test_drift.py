@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from penstock import quantity, revision
 from penstock.desired import pod
 from penstock.desired.children import Plan, Stored, children
+from penstock.desired.deployment import Pods
 from penstock.drift import differs
 from penstock.kinds import Manifest
 from penstock.names import Slot
@@ -41,7 +42,7 @@ def wanted(name: str) -> list[Manifest]:
     service = SERVICES[name]
     current = revision.of(service)
     stored = {current: Stored(1, pod.template(service, current, server_image="penstock-server:test"))}
-    return children(service, Plan(Slot.BLUE, service.spec.strategy, 2, current, stored))
+    return children(service, Plan(Slot.BLUE, {Slot.BLUE: Pods(current, 2, "RollingUpdate")}, stored))
 
 
 MANIFESTS = [manifest for name in SERVICES for manifest in wanted(name)]

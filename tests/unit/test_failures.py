@@ -28,7 +28,7 @@ REPORT = '{"reason": "ModelDownloadFailed", "message": "s3://models/x: NoSuchBuc
 
 
 def found(*pods: SeenPod) -> list[Cause]:
-    return causes(seen(None, *pods, deployment=rolled_out("v1", len(pods))), T0)
+    return causes(seen(None, *pods, deployment=rolled_out("v1", len(pods)), current="v1"), T0)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ from penstock import names
 from penstock.kinds import AUTOSCALER, DEPLOYMENT, SERVICE, Manifest
 from penstock.observe import (
     Ended,
+    Endpoints,
     SeenAutoscaler,
     SeenDeployment,
     autoscaler,
     deployment,
+    endpoints,
     pod,
     project_child,
-    ready_endpoints,
 )
 
 STARTED = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -241,7 +242,7 @@ class TestAutoscalers:
         assert autoscaler(child).current == current
 
 
-def test_ready_endpoints_are_told_by_the_names_of_their_pods() -> None:
+def test_endpoints_are_told_by_the_names_of_their_pods() -> None:
     slice_ = {
         "endpoints": [
             {"conditions": {"ready": True, "serving": True}, "targetRef": {"kind": "Pod", "name": "a"}},
@@ -250,5 +251,6 @@ def test_ready_endpoints_are_told_by_the_names_of_their_pods() -> None:
             {"targetRef": {"name": "c"}},
         ]
     }
-    assert ready_endpoints(slice_) == {"a"}
-    assert ready_endpoints({"endpoints": None}) == frozenset()
+    # One that is terminating still drains, but gets nothing new; one that says nothing of itself may.
+    assert endpoints(slice_) == Endpoints(ready=frozenset({"a"}), lasting=frozenset({"a", "c"}))
+    assert endpoints({"endpoints": None}) == Endpoints()

@@ -361,6 +361,9 @@ class TestRollouts:
         place.now += DEADLINE
         await place.settle()
         assert place.child("Deployment", "chat-blue")["spec"]["template"] == template
+        assert place.status["rollout"]["phase"] == "Aborting"
+        place.roll_out()
+        await place.settle()
         assert place.status["rollout"]["phase"] == "RolledBack"
         assert [transition.reason for transition in place.told] == ["RolloutStarted", "ProgressDeadlineExceeded"]
 

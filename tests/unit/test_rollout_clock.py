@@ -46,26 +46,26 @@ def test_what_counts_as_progress(
     marks: dict[str, Any], deployment: SeenDeployment, progress: Progress, has_progressed: bool
 ) -> None:
     decision = decided(during(under_way(**marks), deployment, progress=progress), now=at(60))
-    assert decision.progressed_at == (at(60) if has_progressed else T0)
-    assert decision.deadline_at == decision.requeue_at == decision.progressed_at + DEADLINE
+    assert decision.rollout.progressed_at == (at(60) if has_progressed else T0)
+    assert decision.rollout.deadline_at == decision.requeue_at == decision.rollout.progressed_at + DEADLINE
 
 
 def test_high_water_marks_never_fall() -> None:
     about = during(under_way(available_replicas=2, loaded_bytes=9), rolling(wanted=3, new_available=1, old=2))
     decision = decided(about)
-    assert (decision.available, decision.loaded_bytes) == (2, 9)
+    assert (decision.rollout.available_replicas, decision.rollout.loaded_bytes) == (2, 9)
 
 
 def test_the_bytes_of_a_pod_that_became_available_are_no_bar_for_the_next() -> None:
     about = during(
         under_way(loaded_bytes=900), rolling(wanted=3, new=2, new_available=1, old=2), progress=Progress(bytes=10)
     )
-    assert decided(about).loaded_bytes == 10
+    assert decided(about).rollout.loaded_bytes == 10
 
 
 def test_what_the_old_pods_loaded_is_no_bar_for_the_new() -> None:
     about = during(stable_at("v1"), rolled_out("v1"), progress=Progress(bytes=900))
-    assert decided(about).loaded_bytes == 0
+    assert decided(about).rollout.loaded_bytes is None
 
 
 class TestStoppedClock:
@@ -73,15 +73,15 @@ class TestStoppedClock:
 
     def test_an_overdue_rollout_does_not_fail_while_stopped(self) -> None:
         decision = decided(during(under_way(), rolling()), now=LATER, is_stopped=True)
-        assert (decision.phase, decision.paused_at, decision.requeue_at) == ("Progressing", LATER, None)
+        assert (decision.phase, decision.rollout.paused_at, decision.requeue_at) == ("Progressing", LATER, None)
 
     def test_it_remembers_since_when(self) -> None:
         decision = decided(during(under_way(paused_at=at(60)), rolling()), now=LATER, is_stopped=True)
-        assert decision.paused_at == at(60)
+        assert decision.rollout.paused_at == at(60)
 
     def test_time_that_was_stopped_is_given_back(self) -> None:
         decision = decided(during(under_way(paused_at=at(60)), rolling()), now=at(1000))
-        assert (decision.paused_at, decision.progressed_at) == (None, at(940))
+        assert (decision.rollout.paused_at, decision.rollout.progressed_at) == (None, at(940))
 
     def test_a_rollout_is_not_completed_while_stopped(self) -> None:
         # Zero pods of a suspended service would be a cheap success.
@@ -89,8 +89,8 @@ class TestStoppedClock:
 
     def test_a_rollout_that_starts_stopped_has_its_whole_deadline_afterwards(self) -> None:
         stopped = decided(during(stable_at("v1"), rolled_out("v1", 0)), now=T0, is_stopped=True)
-        about = during(under_way(since=T0, paused_at=stopped.paused_at), rolling())
-        assert decided(about, now=LATER).deadline_at == LATER + DEADLINE
+        about = during(under_way(since=T0, paused_at=stopped.rollout.paused_at), rolling())
+        assert decided(about, now=LATER).rollout.deadline_at == LATER + DEADLINE
 
     def test_a_stable_service_stays_stable(self) -> None:
         assert decided(during(stable_at("v1"), rolled_out("v1", 0)), "v1", is_stopped=True).phase == "Stable"
@@ -99,11 +99,11 @@ class TestStoppedClock:
 class TestClockJumps:
     def test_a_clock_set_back_hands_out_no_more_than_the_deadline(self) -> None:
         decision = decided(during(under_way(since=at(7200)), rolling()), now=T0)
-        assert decision.deadline_at == T0 + DEADLINE
+        assert decision.rollout.deadline_at == T0 + DEADLINE
 
     def test_a_clock_set_back_while_paused_takes_no_time_away(self) -> None:
         decision = decided(during(under_way(since=T0 - timedelta(seconds=60), paused_at=at(7200)), rolling()), now=T0)
-        assert decision.progressed_at == T0 - timedelta(seconds=60)
+        assert decision.rollout.progressed_at == T0 - timedelta(seconds=60)
 
     def test_a_clock_set_forward_cannot_fail_what_is_complete(self) -> None:
         assert decided(during(under_way(), rolled_out("v2")), now=at(10**7)).phase == "Stable"

@@ -12,56 +12,49 @@ def counted(**requests: int) -> dict[str, Counters]:
     return {pod: Counters(number, number // 10) for pod, number in requests.items()}
 
 
-def look(samples: Samples, new: dict[str, Counters], old: dict[str, Counters] | None = None) -> tuple[float, float]:
-    """The requests since the last look in the new and in the old slot."""
-    windows = samples.look(CHAT, new, old or {})
-    return windows[0].requests, windows[1].requests
+def look(samples: Samples, new: dict[str, Counters]) -> float:
+    """The requests since the last look."""
+    return samples.look(CHAT, new).requests
 
 
 def test_the_first_look_after_a_start_only_sets_the_base() -> None:
     samples = Samples()
-    assert look(samples, counted(green=400), counted(blue=90_000)) == (0, 0)
-    assert look(samples, counted(green=430), counted(blue=90_005)) == (30, 5)
+    assert look(samples, counted(green=400)) == 0
+    assert look(samples, counted(green=430)) == 30
 
 
 def test_each_look_counts_from_the_one_before() -> None:
     samples = Samples()
     look(samples, counted(green=0))
-    assert [look(samples, counted(green=number)) for number in (10, 15, 15)] == [(10, 0), (5, 0), (0, 0)]
+    assert [look(samples, counted(green=number)) for number in (10, 15, 15)] == [10, 5, 0]
 
 
 def test_errors_are_counted_with_the_requests() -> None:
     samples = Samples()
-    samples.look(CHAT, counted(green=10), {})
-    new, _ = samples.look(CHAT, counted(green=50), {})
+    samples.look(CHAT, counted(green=10))
+    new = samples.look(CHAT, counted(green=50))
     assert (new.requests, new.errors) == (40, 4)
 
 
 def test_a_pod_that_missed_a_look_is_counted_over_both() -> None:
     samples = Samples()
     look(samples, counted(a=10, b=10))
-    assert look(samples, counted(a=20)) == (10, 0)
-    assert look(samples, counted(a=30, b=35)) == (35, 0)
+    assert look(samples, counted(a=20)) == 10
+    assert look(samples, counted(a=30, b=35)) == 35
 
 
 def test_a_pod_that_comes_later_is_counted_from_its_second_look() -> None:
     samples = Samples()
     look(samples, counted(a=10))
-    assert look(samples, counted(a=20, b=7)) == (10, 0)
-    assert look(samples, counted(a=30, b=9)) == (12, 0)
-
-
-def test_pods_keep_their_base_when_the_slots_change_places() -> None:
-    samples = Samples()
-    look(samples, counted(green=10), counted(blue=100))
-    assert look(samples, counted(blue=103), counted(green=17)) == (3, 7)
+    assert look(samples, counted(a=20, b=7)) == 10
+    assert look(samples, counted(a=30, b=9)) == 12
 
 
 def test_services_do_not_share_pods_of_one_name() -> None:
     samples = Samples()
     look(samples, counted(green=10))
-    assert samples.look(OTHER, counted(green=500), {})[0].requests == 0
-    assert look(samples, counted(green=15)) == (5, 0)
+    assert samples.look(OTHER, counted(green=500)).requests == 0
+    assert look(samples, counted(green=15)) == 5
 
 
 def test_a_service_that_is_forgotten_begins_anew() -> None:
@@ -69,13 +62,13 @@ def test_a_service_that_is_forgotten_begins_anew() -> None:
     look(samples, counted(green=10))
     samples.forget(CHAT)
     samples.forget(OTHER)
-    assert look(samples, counted(green=50)) == (0, 0)
+    assert look(samples, counted(green=50)) == 0
 
 
 def test_of_pods_that_come_and_go_the_latest_are_remembered() -> None:
     samples = Samples()
     for number in range(1000):
         look(samples, counted(**{f"green-{number}": 1}))
-    assert look(samples, counted(**{"green-999": 3, "green-800": 5})) == (2 + 4, 0)
-    assert look(samples, counted(**{"green-0": 3})) == (0, 0)
+    assert look(samples, counted(**{"green-999": 3, "green-800": 5})) == 2 + 4
+    assert look(samples, counted(**{"green-0": 3})) == 0
     assert len(samples._last[CHAT]) <= 256

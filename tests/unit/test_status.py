@@ -254,7 +254,9 @@ class TestTransitions:
     def test_an_update_is_told_at_its_start_and_its_end(self) -> None:
         going = facts(during(under_way(), rolling(), ready_pod()), "v2")
         done = facts(during(under_way(), rolled_out("v2"), ready_pod("new", "v2")), "v2")
-        assert self.told(facts(SERVING), going) == [Transition("RolloutStarted", "revision v2 is replacing v1")]
+        assert self.told(facts(SERVING), going) == [
+            Transition("RolloutStarted", "revision v2 is replacing v1 by RollingUpdate")
+        ]
         assert self.told(going, done) == [Transition("RolloutCompleted", "revision v2 is rolled out")]
 
     def test_a_failed_update_is_a_warning_told_once(self) -> None:

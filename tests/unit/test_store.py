@@ -15,6 +15,7 @@ from penstock.kinds import (
     Kind,
     Manifest,
 )
+from penstock.observe import Endpoints
 from penstock.store import Key, ObjectId, Store, identify
 
 from tests.builders import UID, a_service
@@ -47,9 +48,11 @@ def a_pod(version: int, *, service: str | None = "chat", name: str = "chat-0", *
     return an_object(name, version, service=service, owner=None, spec=spec, status=status)
 
 
-def endpoints(version: int, *pods: str, name: str = "chat-abc") -> Manifest:
+def endpoints(version: int, *pods: str, name: str = "chat-abc", of: str = "chat") -> Manifest:
     found = [{"conditions": {"ready": True}, "targetRef": {"name": pod}} for pod in pods]
-    return an_object(name, version, owner=None, endpoints=found)
+    slice_ = an_object(name, version, owner=None, endpoints=found)
+    slice_["metadata"]["labels"]["kubernetes.io/service-name"] = of
+    return slice_
 
 
 def a_node(version: int, cpus: int) -> Manifest:
@@ -193,7 +196,12 @@ class TestEndpoints:
         store = Store()
         assert store.put(ENDPOINT_SLICE, endpoints(1, "a")) == {CHAT}
         assert store.put(ENDPOINT_SLICE, endpoints(2, "b", name="chat-def")) == {CHAT}
-        assert store.endpoints(CHAT) == {"a", "b"}
+        assert store.endpoints(CHAT).ready == {"a", "b"}
+
+    def test_those_of_the_preview_lead_no_traffic_and_do_not_count(self) -> None:
+        store = Store()
+        assert store.put(ENDPOINT_SLICE, endpoints(1, "a", of="chat-preview")) == set()
+        assert store.endpoints(CHAT) == Endpoints()
 
     def test_a_slice_that_says_the_same_again_wakes_nobody(self) -> None:
         store = Store()
@@ -204,7 +212,7 @@ class TestEndpoints:
         store = Store()
         store.put(ENDPOINT_SLICE, endpoints(1, "a"))
         assert store.drop(ObjectId("EndpointSlice", "ml", "chat-abc")) == {CHAT}
-        assert store.endpoints(CHAT) == frozenset()
+        assert store.endpoints(CHAT) == Endpoints()
 
 
 class TestRelist:

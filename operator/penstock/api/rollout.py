@@ -59,7 +59,9 @@ class SmokeTest(Model):
     expect_body_contains: str | None = Field(
         default=None, max_length=1024, description="Text that the answer must contain to pass."
     )
-    timeout_seconds: int = Field(default=30, ge=1, le=300, description="Seconds until an unanswered request has failed.")
+    timeout_seconds: int = Field(
+        default=30, ge=1, le=300, description="Seconds until an unanswered request has failed."
+    )
 
 
 class Latency(Model):
@@ -80,11 +82,13 @@ class Analysis(Model):
     max_error_rate_percent: float = Field(
         default=5, ge=0, le=100, description="Share of requests that may be answered with a 5xx status, in percent."
     )
-    max_latency_seconds: Latency | None = Field(default=None, description="The longest a quantile of requests may take.")
+    max_latency_seconds: Latency | None = Field(
+        default=None, description="The longest a quantile of requests may take."
+    )
     max_latency_increase_percent: float | None = Field(
         default=None,
         ge=0,
-        description="How much slower than the old revision's at the same time the p95 may be, in percent.",
+        description=("How much slower the p95 may be than the old revision's was since its pods started, in percent."),
     )
     failure_limit: int = Field(
         default=1, ge=1, description="Failed looks that end the rollout and bring the stable revision back."

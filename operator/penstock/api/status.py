@@ -115,6 +115,7 @@ class SmokeTestStatus(Observation):
 
     passed: list[str] = Field(default_factory=list, max_length=1000, description="Pods that passed it.")
     failures: int = Field(default=0, description="Failed attempts in a row.")
+    last_attempt_at: datetime | None = Field(default=None, description="When it was last sent.")
     message: Message = Field(default="", description="What the last failed attempt was about.")
 
 
@@ -182,7 +183,10 @@ class RolloutStatus(Observation):
     tested_at: datetime | None = Field(default=None, description="When all pods of the preview had passed their test.")
     gate_opens_at: datetime | None = Field(default=None, description="When the tested revision may take over.")
     is_promoted: bool | None = Field(
-        default=None, description="True when the action promote has opened the gate of this rollout."
+        default=None, description="True when the action promote has opened the gate, or ended the hold."
+    )
+    is_fully_promoted: bool | None = Field(
+        default=None, description="True when the action promote-full has left out soak, analysis and hold."
     )
     latched_replicas: int | None = Field(
         default=None,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from penstock import names
 from penstock.api.v1alpha1 import InferenceService
 from penstock.desired import autoscaler, deployment, disruption, history, service
+from penstock.desired.deployment import Pods
 from penstock.kinds import Manifest
 
 
@@ -21,31 +22,28 @@ class Stored:
 class Plan:
     """What a pass decided, in the terms of the objects to write."""
 
-    slot: names.Slot
-    strategy: str
-    replicas: int
-    revision: str  # what the active slot runs
-    stored: Mapping[str, Stored]  # the revisions to keep, this one among them
+    active: names.Slot
+    slots: Mapping[names.Slot, Pods]  # the active one among them
+    stored: Mapping[str, Stored]  # the revisions to keep, those of the slots among them
+    preview: names.Slot | None = None  # what the preview Service selects
     annotations: Mapping[str, str] = field(default_factory=dict)  # of the active Service
 
 
 def children(owner: InferenceService, plan: Plan) -> list[Manifest]:
     """Every child that is wanted; what the service owns beyond these is to be deleted."""
-    template = plan.stored[plan.revision].template
+    serving = plan.slots[plan.active]
+    template = plan.stored[serving.revision].template
     wanted = [history.controller_revision(owner, key, old.number, old.template) for key, old in plan.stored.items()]
-    wanted.append(
-        deployment.deployment(
-            owner,
-            plan.slot,
-            strategy=plan.strategy,
-            replicas=plan.replicas,
-            revision=plan.revision,
-            template=template,
-        )
-    )
-    wanted.append(service.service(owner, plan.slot, template=template, annotations=dict(plan.annotations)))
+    wanted += [
+        deployment.deployment(owner, slot, pods, template=plan.stored[pods.revision].template)
+        for slot, pods in plan.slots.items()
+    ]
+    wanted.append(service.active(owner, plan.active, template=template, annotations=dict(plan.annotations)))
+    if plan.preview is not None and plan.preview in plan.slots:
+        shown = plan.stored[plan.slots[plan.preview].revision].template
+        wanted.append(service.preview(owner, plan.preview, template=shown))
     if owner.spec.predictor.autoscales:
         wanted.append(autoscaler.autoscaler(owner))
-    if disruption.is_wanted(plan.replicas):
-        wanted.append(disruption.disruption_budget(owner, plan.slot))
+    if disruption.is_wanted(serving.replicas):
+        wanted.append(disruption.disruption_budget(owner, plan.active))
     return wanted

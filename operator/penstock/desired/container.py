@@ -71,6 +71,14 @@ def target_port(container: dict[str, Any]) -> str:
     return str(ports[0].get("name") or names.PORT)
 
 
+def port_number(container: dict[str, Any]) -> int:
+    """The same as a number: where one pod is asked directly."""
+    ports = container.get("ports") or []
+    named = [port for port in ports if port.get("name") == names.PORT]
+    found: int = (named or ports or [{"containerPort": names.CONTAINER_PORT}])[0]["containerPort"]
+    return found
+
+
 def grace_seconds(predictor: Predictor) -> int:
     """Time to drain: the delay, the longest request, and the server's own exit."""
     if predictor.termination_grace_period_seconds is not None:

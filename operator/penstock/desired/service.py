@@ -1,4 +1,4 @@
-"""The Service that clients talk to."""
+"""The Services: the one that clients talk to, and the one that shows what is to come."""
 
 from penstock import names
 from penstock.api.v1alpha1 import InferenceService
@@ -6,8 +6,19 @@ from penstock.desired import container, metadata, pod
 from penstock.kinds import SERVICE, Manifest
 
 
-def service(owner: InferenceService, slot: names.Slot, *, template: Manifest, annotations: dict[str, str]) -> Manifest:
-    """The active Service: it selects the slot that serves, and remembers what a wiped status would forget."""
+def active(owner: InferenceService, slot: names.Slot, *, template: Manifest, annotations: dict[str, str]) -> Manifest:
+    """Select the slot that serves, and remember what a wiped status would forget."""
+    return _service(owner, owner.metadata.name, slot, template, annotations)
+
+
+def preview(owner: InferenceService, slot: names.Slot, *, template: Manifest) -> Manifest:
+    """Select the slot where the newest revision is; it stays there when that slot takes over."""
+    return _service(owner, names.preview(owner.metadata.name), slot, template, {})
+
+
+def _service(
+    owner: InferenceService, name: str, slot: names.Slot, template: Manifest, annotations: dict[str, str]
+) -> Manifest:
     port = {
         "name": names.PORT,
         "port": names.SERVICE_PORT,
@@ -15,4 +26,4 @@ def service(owner: InferenceService, slot: names.Slot, *, template: Manifest, an
         "protocol": "TCP",
     }
     spec = {"selector": metadata.slot_selector(owner.metadata.name, slot), "ports": [port]}
-    return metadata.child(owner, SERVICE, owner.metadata.name, {"spec": spec}, annotations=annotations)
+    return metadata.child(owner, SERVICE, name, {"spec": spec}, annotations=annotations)

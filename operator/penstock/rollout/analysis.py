@@ -6,7 +6,7 @@ are `record`ed, and their `outcome` ends the analysis.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -84,11 +84,12 @@ def window(before: Mapping[str, Counters], now: Mapping[str, Counters]) -> Windo
     before its first look is, besides, our own smoke test.
     """
     since = [_since(before[pod], counted) for pod, counted in now.items() if pod in before]
-    return Window(
-        requests=sum(pod.requests for pod in since),
-        errors=sum(pod.errors for pod in since),
-        buckets=_summed(bucket for pod in since for bucket in pod.buckets),
-    )
+    return _together(since)
+
+
+def lifetime(now: Mapping[str, Counters]) -> Window:
+    """What a slot's pods have counted since they started."""
+    return _together(now.values())
 
 
 def quantile(rank: float, buckets: Buckets) -> float | None:
@@ -224,6 +225,14 @@ def _bound(sample: Sample) -> float:
     if not bound > 0:
         raise ValueError(f"{sample.name} has a bound that is no duration: {bound}")
     return bound
+
+
+def _together(pods: Collection[Counters]) -> Window:
+    return Window(
+        requests=sum(pod.requests for pod in pods),
+        errors=sum(pod.errors for pod in pods),
+        buckets=_summed(bucket for pod in pods for bucket in pod.buckets),
+    )
 
 
 def _summed(buckets: Iterable[tuple[float, float]]) -> Buckets:

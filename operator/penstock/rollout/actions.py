@@ -1,0 +1,125 @@
+"""What users ask for by the annotation `penstock.dev/action: "<verb>:<id>"`: each id is handled once.
+
+An action that makes no sense now is refused with the reason, and changes nothing.
+"""
+
+from collections.abc import Callable, Mapping
+
+from penstock import names
+from penstock.api.status import LastAction
+from penstock.names import Reason
+from penstock.rollout import going_back
+from penstock.rollout.decision import Situation
+
+
+class _Refused(Exception):
+    """Why the action makes no sense now."""
+
+
+def handled(s: Situation) -> Situation:
+    """The situation after the action that the user asks for, if it is a new one."""
+    asked = s.seen.service.metadata.annotations.get(names.ANNOTATION_ACTION, "")
+    word, _, action_id = asked.partition(":")
+    verb, _, argument = word.partition("=")
+    if not asked or (s.was.last_action is not None and s.was.last_action.id == (action_id or asked)[:_LONGEST_ID]):
+        return s
+    try:
+        if not action_id or verb not in _VERBS or (argument and verb != "rollback"):
+            raise _Refused(f"{asked!r} is no action: write <verb>:<id> with one of {', '.join(_VERBS)}")
+        after, message = _VERBS[verb](s, argument)
+    except _Refused as refusal:
+        after, message, result = s, str(refusal), "Refused"
+    else:
+        result = "Done"
+    done = LastAction(verb=verb[:64], id=(action_id or asked)[:_LONGEST_ID], result=result, message=message, time=s.now)
+    return after.remembering(last_action=done)
+
+
+_LONGEST_ID = 256
+
+
+def _in_flight(s: Situation) -> bool:
+    return s.was.stable_revision not in (None, s.current) and s.was.failed_revision != s.current
+
+
+def _promote(s: Situation, _: str) -> tuple[Situation, str]:
+    if not _in_flight(s) or s.was.strategy != "BlueGreen":
+        raise _Refused("nothing waits to be promoted")
+    after = s.remembering(is_promoted=True)
+    if s.was.switched_at is not None:
+        return after, f"revision {s.current} is promoted; the old pods go"
+    return after, f"revision {s.current} takes over as soon as it is tested"
+
+
+def _promote_full(s: Situation, _: str) -> tuple[Situation, str]:
+    after, _message = _promote(s, "")
+    told = f"revision {s.current} takes over as soon as it is tested, without soak, analysis and hold"
+    return after.remembering(is_fully_promoted=True), told
+
+
+def _abort(s: Situation, _: str) -> tuple[Situation, str]:
+    if not _in_flight(s):
+        return s, "nothing was in flight"
+    return _given_up(s, Reason.ABORTED_BY_USER, "was aborted by the user")
+
+
+def _retry(s: Situation, _: str) -> tuple[Situation, str]:
+    if s.was.failed_revision == s.current:
+        fresh = s.remembering(failed_revision=None, reason=None, started_at=None, latched_replicas=None)
+        return fresh, f"revision {s.current} is tried again"
+    if not _in_flight(s) or s.was.analysis is None:
+        raise _Refused("there is neither a failed revision nor an analysis to try again")
+    return s.remembering(analysis=None), "the analysis starts afresh"
+
+
+def _rollback(s: Situation, revision: str) -> tuple[Situation, str]:
+    if _in_flight(s) and revision in ("", s.was.stable_revision):
+        return _given_up(s, Reason.ROLLED_BACK_BY_USER, "was rolled back by the user")
+    to = revision or _previous(s)
+    if not to or s.was.stable_revision is None:
+        raise _Refused("there is no earlier revision to go back to")
+    if to not in s.seen.templates:
+        raise _Refused(f"revision {to} is not in the history; `penstock history` lists what is")
+    serving = s.here.revision if s.here else s.was.stable_revision
+    if to == serving:
+        raise _Refused(f"revision {to} serves already")
+    if to == s.current:
+        raise _Refused(f"revision {to} is what the spec asks for: the action retry tries it again")
+    after, message = _given_up(s, Reason.ROLLED_BACK_BY_USER, f"was rolled back to {to} by the user")
+    way = s.was.strategy or ("BlueGreen" if s.seen.service.spec.strategy == "BlueGreen" else "RollingUpdate")
+    return after.remembering(
+        stable_revision=to, strategy=way, latched_replicas=len(s.seen.ready(s.seen.active))
+    ), message
+
+
+def _pause(s: Situation, _: str) -> tuple[Situation, str]:
+    if not _in_flight(s):
+        raise _Refused("no rollout is in flight")
+    return s.remembering(is_paused=True), "the rollout stands still until the action resume"
+
+
+def _resume(s: Situation, _: str) -> tuple[Situation, str]:
+    if not s.was.is_paused:
+        raise _Refused("the rollout is not paused")
+    return s.remembering(is_paused=None), "the rollout goes on"
+
+
+def _given_up(s: Situation, reason: Reason, what: str) -> tuple[Situation, str]:
+    told = f"revision {s.current} {what}"
+    return going_back.given_up(s, reason, told), told
+
+
+def _previous(s: Situation) -> str:
+    components = s.seen.service.status.components
+    return (components and components.predictor.previous_rolledout_revision) or ""
+
+
+_VERBS: Mapping[str, Callable[[Situation, str], tuple[Situation, str]]] = {
+    "promote": _promote,
+    "promote-full": _promote_full,
+    "abort": _abort,
+    "retry": _retry,
+    "rollback": _rollback,
+    "pause": _pause,
+    "resume": _resume,
+}

@@ -1,0 +1,268 @@
+"""BlueGreen: the new revision comes up in the slot without traffic, is tested, and takes over by one selector write.
+
+    Preparing -> Testing -> Waiting (soak, or the action promote) -> Scaling -> Switching -> Holding -> Stable
+
+The stable revision's slot is not touched before the hold is over, so that going back is one write as well. A stable
+revision that answers nothing never blocks the fix: then the first pod of the new one that is ready takes over.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from penstock.api.status import RolloutPhase, RolloutStatus
+from penstock.names import Reason, Slot
+from penstock.observe import SeenDeployment
+from penstock.rollout import analysis, deadline, going_back, smoke
+from penstock.rollout.decision import Asks, Decision, Situation, SlotPlan, beside, changed, slot_plan
+from penstock.rollout.in_place import promoted, timed_out
+
+
+def forward(s: Situation) -> Decision:
+    """On to the current revision, one step."""
+    stable = s.was.stable_revision or s.current
+    if s.here is not None and s.here.revision == s.current:
+        return _switched(s, stable)
+    if s.here is not None and s.here.revision != stable and s.there is not None and s.there.revision == stable:
+        # An earlier new revision held the traffic when the spec changed again: the base is what is stable.
+        return going_back.switch_back(s, stable)
+    return _coming(s, stable)
+
+
+def needs_room(s: Situation) -> bool:
+    """Whether this pass decides how many pods the new revision is to have before it takes over."""
+    new = s.there
+    if new is None or new.revision != s.current or s.was.latched_replicas or s.was.switched_at:
+        return False
+    return _preview(s) <= new.available_of_revision < s.wanted
+
+
+def _coming(s: Situation, stable: str) -> Decision:
+    """Before the switch: the new revision is in the idle slot."""
+    latched = s.was.latched_replicas
+    if latched is not None:
+        return _scaling(s, stable, latched)
+    if _is_stable_broken(s) and _available(s) > 0 and not s.stands:
+        return _scaling(s, stable, 1)
+    if _available(s) < _preview(s):
+        return _step(s, stable, "Preparing", f"{_count(s, _preview(s))} are available", replicas=_preview(s))
+    untested = _untested(s)
+    if untested:
+        return _testing(s, stable, untested)
+    return _tested(s, stable)
+
+
+def _testing(s: Situation, stable: str, untested: frozenset[str]) -> Decision:
+    """Ask the new pods; a test that fails three times in a row is the end of the revision."""
+    told = s.was.smoke_test
+    if s.seen.answers is not None:
+        told = smoke.record(told, {pod: text for pod, text in s.seen.answers.smoke.items() if pod in untested})
+        s = s.remembering(smoke_test=told.model_copy(update={"last_attempt_at": s.now}))
+        if smoke.has_failed(told):
+            return going_back.fail(
+                s, Reason.SMOKE_TEST_FAILED, f"revision {s.current} failed its smoke test: {told.message}"
+            )
+        if untested <= set(told.passed):
+            return _tested(s, stable)
+    because = f": {told.message}" if told is not None and told.failures else ""
+    on = _step(s, stable, "Testing", f"{len(untested)} pods still have to pass the smoke test{because}")
+    last = s.was.smoke_test.last_attempt_at if s.was.smoke_test else None
+    if s.stands or on.phase != "Testing":
+        return on
+    if last is not None and s.now < last + _TEST_AGAIN_AFTER:
+        return replace(on, requeue_at=_sooner(on.requeue_at, last + _TEST_AGAIN_AFTER))
+    return replace(on, asks=Asks(smoke=untested))
+
+
+def _tested(s: Situation, stable: str) -> Decision:
+    """The gate: soak time, or the action promote."""
+    options = s.seen.service.spec.rollout.blue_green
+    tested_at = s.was.tested_at or s.now
+    opens_at = tested_at + timedelta(seconds=options.auto_promote_after_seconds) if options.auto_promote else None
+    s = s.remembering(tested_at=tested_at, gate_opens_at=opens_at)
+    is_open = s.was.is_promoted or (opens_at is not None and s.now >= opens_at)
+    if is_open and not s.stands:
+        return _scaling(s, stable, _latch(s))
+    gate = f"at {opens_at:%H:%M:%S} UTC, or on the action promote" if opens_at else "on the action promote"
+    on = _step(s, stable, "Waiting", f"revision {s.current} is tested and takes over {gate}", at_a_gate=True)
+    return replace(on, requeue_at=None if s.stands else opens_at)
+
+
+def _latch(s: Situation) -> int:
+    """Pods the new revision needs before it takes over, fixed once: a moving autoscaler must not deadlock it."""
+    room = s.seen.room.fit.copies if s.seen.room else 0
+    return max(len(s.seen.ready(s.seen.active)), min(s.wanted, _available(s) + room), 1)
+
+
+def _scaling(s: Situation, stable: str, latched: int) -> Decision:
+    """As many as the old slot had; then the switch."""
+    s = s.remembering(latched_replicas=latched)
+    if _available(s) < latched or s.stands:
+        return _step(s, stable, "Scaling", f"{_count(s, latched)} that it needs are available", replicas=latched)
+    on = _step(s, stable, "Switching", f"traffic is led to revision {s.current}", replicas=latched)
+    return replace(on, active=s.seen.idle, rollout=changed(on.rollout, active_slot=s.seen.idle.value, is_promoted=None))
+
+
+def _switched(s: Situation, stable: str) -> Decision:
+    """The selector leads to the new revision."""
+    home = s.there is not None and s.there.revision == stable
+    if home and not s.seen.ready(s.seen.active) and s.seen.ready(s.seen.idle):
+        return going_back.fail(s, Reason.STOPPED_SERVING, f"no pod of revision {s.current} answers any more")
+    if s.was.switched_at is None and not _has_arrived(s):
+        return _post(s, stable, "Switching", f"waiting until all traffic reaches revision {s.current}", clock=True)
+    return _holding(s, stable)
+
+
+def _holding(s: Situation, stable: str) -> Decision:
+    """The old pods stay up while the new ones prove themselves."""
+    switched_at = s.was.switched_at or s.now
+    ends_at = switched_at + timedelta(seconds=s.seen.service.spec.rollout.blue_green.hold_seconds)
+    s = s.remembering(switched_at=switched_at, hold_ends_at=ends_at)
+    s, look_again, verdict = _analysed(s)
+    if verdict == "failed" and s.was.analysis is not None:
+        why = f"revision {s.current} failed its analysis: {s.was.analysis.message}"
+        return going_back.fail(s, Reason.ANALYSIS_FAILED, why)
+    is_over = s.was.is_promoted or s.was.is_fully_promoted or (s.now >= ends_at and verdict == "passed")
+    if is_over and not s.stands:
+        return promoted(s)
+    told = f"revision {s.current} serves; {stable} stays up until {ends_at:%H:%M:%S} UTC, or the action promote"
+    if verdict == "no-data":
+        told = "the analysis has seen too few requests: it waits for traffic, or the action promote, retry or abort"
+    on = _post(s, stable, "Holding", told, clock=False)
+    if s.stands:
+        return on
+    asks = Asks(look=look_again is not None and s.now >= look_again and s.seen.answers is None)
+    wake = min((at for at in (ends_at, look_again) if at is not None and at > s.now), default=None)
+    return replace(on, asks=asks, requeue_at=wake)
+
+
+def _analysed(s: Situation) -> tuple[Situation, datetime | None, str]:
+    """The analysis with what this pass has looked at, when to look again, and what it says."""
+    spec = s.seen.service.spec.rollout.analysis
+    if spec is None:
+        return s, None, "passed"
+    told, looked = s.was.analysis, s.seen.answers.looked if s.seen.answers else None
+    if told is None and looked is None:
+        return s, s.now, "running"
+    # The first look is the base of the next one: what it counts may be from before the switch.
+    if told is None:
+        told = analysis.record(None, None, s.now).model_copy(update={"last_sample_at": s.now})
+    elif looked is not None:
+        told = analysis.record(told, analysis.judge(*looked, spec), s.now)
+    verdict = analysis.outcome(told, spec, s.now)
+    is_going_on = verdict in ("running", "no-data")
+    return s.remembering(analysis=told), analysis.next_look_at(told, spec) if is_going_on else None, verdict
+
+
+def _step(
+    s: Situation,
+    stable: str,
+    phase: RolloutPhase,
+    message: str,
+    *,
+    replicas: int | None = None,
+    at_a_gate: bool = False,
+) -> Decision:
+    """A step before the switch: the old slot serves as ever, and the new one has so many pods."""
+    marked, is_overdue = deadline.ticked(s, s.was, _new(s), stands=s.stands or at_a_gate)
+    if is_overdue:
+        return going_back.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
+    asked = _preview(s) if replicas is None else replicas
+    there = beside(s, s.current, asked if s.wanted else 0)
+    serving = s.here.revision if s.here else stable
+    return Decision(
+        rollout=changed(
+            marked,
+            phase="RolloutPaused" if s.was.is_paused else phase,
+            message=message,
+            active_slot=s.seen.active.value,
+            preview_slot=s.seen.idle.value,
+        ),
+        target=s.current,
+        active=s.seen.active,
+        slots={s.seen.active: slot_plan(s, serving, s.wanted), s.seen.idle: there},
+        requeue_at=None if s.stands or at_a_gate else marked.deadline_at,
+    )
+
+
+def _post(s: Situation, stable: str, phase: RolloutPhase, message: str, *, clock: bool) -> Decision:
+    """A step after the switch: the new slot follows what is wanted, the old one stays as large as it was."""
+    marked, is_overdue = _clocked(s, clock=clock)
+    if is_overdue and s.seen.ready(s.seen.idle):
+        return going_back.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
+    latched = s.was.latched_replicas or s.wanted
+    # Until all traffic has arrived the number stays: an autoscaler may want fewer than what takes over.
+    wanted = 0 if s.wanted == 0 else s.wanted if s.was.switched_at else max(s.wanted, latched)
+    return Decision(
+        rollout=changed(
+            marked,
+            phase="RolloutPaused" if s.was.is_paused else phase,
+            message=message,
+            active_slot=s.seen.active.value,
+        ),
+        target=s.current,
+        active=s.seen.active,
+        slots={s.seen.active: slot_plan(s, s.current, wanted), **_held(s, stable)},
+        requeue_at=marked.deadline_at if clock and not s.stands else None,
+    )
+
+
+def _clocked(s: Situation, *, clock: bool) -> tuple[RolloutStatus, bool]:
+    if clock:
+        return deadline.ticked(s, s.was, s.here, stands=s.stands)
+    return changed(s.was, deadline_at=None, paused_at=None), False
+
+
+def _held(s: Situation, stable: str) -> Mapping[Slot, SlotPlan]:
+    """The old slot with as many pods as it had at the switch."""
+    if s.there is None or s.there.revision not in s.seen.templates:
+        return {}
+    kept = s.there.wanted if s.there.revision == stable and s.wanted else 0
+    return {s.seen.idle: SlotPlan(s.there.revision, kept)}
+
+
+def _has_arrived(s: Situation) -> bool:
+    """No endpoint that lasts is outside the new slot, and as many as it needed answer."""
+    inside = {pod.name for pod in s.seen.pods if pod.slot == s.seen.active}
+    needed = min(s.was.latched_replicas or 1, s.wanted or 1)
+    return s.seen.endpoints.lasting <= inside and len(s.seen.endpoints.ready & inside) >= needed
+
+
+def _new(s: Situation) -> SeenDeployment | None:
+    """The Deployment of the new revision, before the switch."""
+    return s.there if s.there is not None and s.there.revision == s.current else None
+
+
+def _available(s: Situation) -> int:
+    new = _new(s)
+    return new.available_of_revision if new is not None and new.is_observed else 0
+
+
+def _preview(s: Situation) -> int:
+    asked = s.seen.service.spec.rollout.blue_green.preview_replicas
+    return max(min(asked or s.wanted, s.wanted), 1)
+
+
+def _untested(s: Situation) -> frozenset[str]:
+    """Pods of the new revision that have not passed; none where there is no test, or nobody to make it."""
+    if not s.seen.is_smoke_tested:
+        return frozenset()
+    passed = s.was.smoke_test.passed if s.was.smoke_test else []
+    return frozenset(
+        pod.name for pod in s.seen.ready(s.seen.idle) if pod.revision == s.current and pod.name not in passed
+    )
+
+
+def _is_stable_broken(s: Situation) -> bool:
+    return not s.seen.ready(s.seen.active)
+
+
+def _count(s: Situation, needed: int) -> str:
+    return f"{_available(s)} of the {needed} pods of revision {s.current}"
+
+
+def _sooner(one: datetime | None, other: datetime) -> datetime:
+    return other if one is None else min(one, other)
+
+
+_TEST_AGAIN_AFTER = timedelta(seconds=5)

@@ -1,0 +1,56 @@
+"""The clock of a rollout: it fails when it makes no progress for `progressDeadlineSeconds`.
+
+Progress is a pod that became available, or bytes of a model fetched and loaded. Marks only rise: a pod that flaps, or
+is replaced, makes none. Time in which nothing was to happen does not count.
+"""
+
+from datetime import datetime, timedelta
+
+from penstock.api.status import RolloutStatus
+from penstock.observe import SeenDeployment
+from penstock.rollout.decision import Situation, changed
+
+
+def ticked(
+    s: Situation, to: RolloutStatus, deployment: SeenDeployment | None, *, stands: bool
+) -> tuple[RolloutStatus, bool]:
+    """The status with its marks and its clock brought up to date, and whether the time is over."""
+    available, loaded = _available(deployment, s.current), _loaded(s, deployment)
+    high_available, high_loaded = s.was.available_replicas or 0, s.was.loaded_bytes or 0
+    if available > high_available or loaded > high_loaded:
+        progressed_at, paused_at = s.now, None
+    else:
+        progressed_at, paused_at = _clock(s.was, s.now, stands=stands)
+    deadline_at = progressed_at + timedelta(seconds=s.seen.service.spec.rollout.progress_deadline_seconds)
+    marked = changed(
+        to,
+        progressed_at=progressed_at,
+        deadline_at=deadline_at,
+        paused_at=(paused_at or s.now) if stands else None,
+        available_replicas=max(available, high_available) or None,
+        # A pod that has become available no longer tells its bytes: the next one's are counted from here.
+        loaded_bytes=(loaded if available > high_available else max(loaded, high_loaded)) or None,
+    )
+    return marked, not stands and s.now >= deadline_at
+
+
+def _clock(was: RolloutStatus, now: datetime, *, stands: bool) -> tuple[datetime, datetime | None]:
+    """When it last progressed, and since when the clock stands still."""
+    # A clock that was set back must not hand out more time than the deadline allows.
+    progressed = min(was.progressed_at or now, now)
+    if was.paused_at is None or stands:
+        return progressed, was.paused_at
+    return progressed + max(now - was.paused_at, timedelta()), None
+
+
+def _available(deployment: SeenDeployment | None, revision: str) -> int:
+    if deployment is None or deployment.revision != revision or not deployment.is_observed:
+        return 0
+    return deployment.available_of_revision
+
+
+def _loaded(s: Situation, deployment: SeenDeployment | None) -> int:
+    """Bytes that the revision's pods have fetched and loaded; those of pods it is replacing are not its progress."""
+    if deployment is None or deployment.revision != s.current:
+        return 0
+    return s.seen.progress.bytes + s.seen.progress.loaded_bytes

@@ -1,0 +1,148 @@
+"""What a rollout is decided from and what a decision is: plain values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from penstock.api.rollout import Way
+from penstock.api.status import RolloutPhase, RolloutStatus
+from penstock.failures import Cause
+from penstock.names import Slot
+from penstock.observe import Seen, SeenDeployment
+
+
+@dataclass(frozen=True, slots=True)
+class SlotPlan:
+    """What a slot is to run. `way` and `max_surge` say how its pods are replaced when its revision changes."""
+
+    revision: str
+    replicas: int
+    way: Way = "RollingUpdate"
+    max_surge: int | None = None  # 1: one more, none missing; 0: none more, one missing; None: the spec's pace
+    is_paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """What the pods are to be asked before the decision can go on: the answers come with the same pass."""
+
+    smoke: frozenset[str] = frozenset()  # pods to send the smoke test to
+    look: bool = False  # at the counters of both slots' pods
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Which revision runs where, and why. `requeue_at` is when the answer may change by time alone."""
+
+    rollout: RolloutStatus  # as the status is to have it
+    target: str  # the revision that is to serve in the end
+    active: Slot
+    slots: Mapping[Slot, SlotPlan]
+    asks: Asks = Asks()
+    requeue_at: datetime | None = None
+    is_overdue: bool = False
+
+    @property
+    def phase(self) -> RolloutPhase:
+        return self.rollout.phase or "Deploying"
+
+    @property
+    def message(self) -> str:
+        return self.rollout.message
+
+    @property
+    def current(self) -> str:
+        return self.rollout.current_revision or ""
+
+    @property
+    def stable(self) -> str | None:
+        return self.rollout.stable_revision
+
+    @property
+    def failed(self) -> str | None:
+        return self.rollout.failed_revision
+
+    @property
+    def has_failed(self) -> bool:
+        """The revision of the spec was given up."""
+        return self.failed is not None and self.failed == self.current
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Nothing is on its way."""
+        return self.phase in ("Stable", "RolledBack")
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a decision rests on. `is_stopped`: hands off, no pods wanted, or refused by the API server."""
+
+    seen: Seen
+    was: RolloutStatus
+    now: datetime
+    wanted: int
+    is_stopped: bool
+    causes: Sequence[Cause]
+
+    @property
+    def current(self) -> str:
+        return self.seen.current
+
+    @property
+    def stands(self) -> bool:
+        """No step is taken now, and no time counts."""
+        return self.is_stopped or bool(self.was.is_paused)
+
+    @property
+    def here(self) -> SeenDeployment | None:
+        """The Deployment of the slot that serves."""
+        return self.seen.slots.get(self.seen.active)
+
+    @property
+    def there(self) -> SeenDeployment | None:
+        """The Deployment of the other slot."""
+        return self.seen.slots.get(self.seen.idle)
+
+    def remembering(self, **fields: Any) -> "Situation":
+        return replace(self, was=changed(self.was, **fields))
+
+
+def changed(status: RolloutStatus, **fields: Any) -> RolloutStatus:
+    """The same with other fields. Raises ValueError for a field there is not."""
+    unknown = fields.keys() - RolloutStatus.model_fields.keys()
+    if unknown:
+        raise ValueError(f"a rollout has no {sorted(unknown)}")
+    return status.model_copy(update=fields)
+
+
+def slot_plan(s: Situation, revision: str, replicas: int) -> SlotPlan:
+    """How the slot's Deployment is written while nothing in it is replaced, and when something is in place."""
+    strategy = s.seen.service.spec.strategy
+    is_under_way = s.was.started_at is not None and s.was.stable_revision is not None
+    if strategy in ("RollingUpdate", "Recreate") and not is_under_way:
+        return SlotPlan(revision, replicas, strategy)
+    # What the last rollout did stays, so that its end writes nothing.
+    way = s.was.strategy if s.was.strategy in ("RollingUpdate", "Recreate") else "RollingUpdate"
+    return SlotPlan(revision, replicas, way, s.was.max_surge)
+
+
+def parked(s: Situation) -> dict[Slot, SlotPlan]:
+    """The slot that does not serve, without pods: kept, so that going back to it needs no new Deployment."""
+    if s.there is None or s.there.revision not in s.seen.templates:
+        return {}
+    return {s.seen.idle: replace(slot_plan(s, s.there.revision, 0), way="RollingUpdate", max_surge=None)}
+
+
+def beside(s: Situation, revision: str, replicas: int) -> SlotPlan:
+    """In the slot that does not serve. Pods of another revision may go first there, and free their place."""
+    has_others = any(pod.slot == s.seen.idle and pod.revision != revision for pod in s.seen.pods)
+    return SlotPlan(revision, replicas, "Recreate" if has_others else "RollingUpdate")
+
+
+def as_it_is(s: Situation) -> dict[Slot, SlotPlan]:
+    """The slot that does not serve, with the pods that it has."""
+    plans = parked(s)
+    if s.there is None or s.wanted == 0:
+        return plans
+    return {slot: replace(plan, replicas=s.there.wanted) for slot, plan in plans.items()}

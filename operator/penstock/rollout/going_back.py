@@ -1,0 +1,169 @@
+"""The way to the stable revision, and being there: Stable, or RolledBack after a revision that failed.
+
+Going back asks nothing of the revision it leaves: that one may be crash-looping. The only condition is that the stable
+one has a pod that answers; until then the traffic stays where it is. The pods of the failed revision go only when
+nothing leads to them any more.
+"""
+
+from penstock.api.status import RolloutStatus
+from penstock.names import Reason, Slot
+from penstock.rollout.decision import Decision, Situation, SlotPlan, as_it_is, beside, changed, parked, slot_plan
+
+
+def fail(s: Situation, reason: Reason, message: str) -> Decision:
+    """Give up the current revision, and go back to the stable one."""
+    told = f"{message}; {s.was.stable_revision} was restored"
+    return back(given_up(s, reason, told))
+
+
+def given_up(s: Situation, reason: Reason, message: str) -> Situation:
+    """The current revision is the failed one from here on."""
+    return s.remembering(
+        failed_revision=s.current,
+        reason=reason,
+        message=message,
+        phase="Aborting",
+        latched_replicas=None,
+        is_paused=None,
+        is_promoted=None,
+        is_fully_promoted=None,
+    )
+
+
+def back(s: Situation) -> Decision:
+    """One step on the way to the stable revision, from wherever the rollout stands."""
+    stable = s.was.stable_revision or s.current
+    if s.here is not None and s.here.revision != stable:
+        if s.there is not None and s.there.revision == stable:
+            return switch_back(s, stable)
+        if s.was.strategy == "BlueGreen" and s.was.phase in ("Aborting", "RolloutPaused"):
+            return _prepare(s, stable)
+    return at_rest(s) if _has_arrived(s, stable) else _on_the_way(s, stable)
+
+
+def at_rest(s: Situation) -> Decision:
+    """The stable revision serves, and nothing is on its way."""
+    stable = s.was.stable_revision or s.current
+    is_failed = s.was.failed_revision == s.current and stable != s.current
+    phase = "RolledBack" if is_failed else "Stable"
+    return Decision(
+        rollout=_settled(s, is_failed=is_failed, phase=phase),
+        target=stable,
+        active=s.seen.active,
+        slots={s.seen.active: slot_plan(_done(s), stable, s.wanted), **(_kept_for_inspection(s) or parked(s))},
+    )
+
+
+def switch_back(s: Situation, stable: str) -> Decision:
+    """The stable revision's pods are in the other slot: lead the traffic there as soon as one of them answers."""
+    home = s.seen.idle
+    ready, needed = len(s.seen.ready(home)), _needed(s)
+    # One pod that answers is better than none, however many there ought to be.
+    can_go = ready >= needed or (ready > 0 and not s.seen.ready(s.seen.active))
+    missing = f"{ready} of the {needed} pods of revision {stable} that it needs answer"
+    return Decision(
+        rollout=changed(
+            s.was,
+            phase="Aborting",
+            active_slot=(home if can_go else s.seen.active).value,
+            message=s.was.message if can_go else _waiting(s, missing),
+        ),
+        target=stable,
+        active=home if can_go else s.seen.active,
+        slots=_both(s, stable),
+    )
+
+
+def _prepare(s: Situation, stable: str) -> Decision:
+    """An older revision whose slot has gone: its pods come up beside those that serve."""
+    return Decision(
+        rollout=changed(s.was, phase="Aborting", message=_waiting(s, f"revision {stable} is being started")),
+        target=stable,
+        active=s.seen.active,
+        slots=_both(s, stable),
+    )
+
+
+def _on_the_way(s: Situation, stable: str) -> Decision:
+    """In place: the Deployment controller brings the stable template's pods back."""
+    there = _kept_for_inspection(s) or (parked(s) if _is_reached(s) else as_it_is(s))
+    return Decision(
+        rollout=changed(s.was, phase="Aborting", active_slot=s.seen.active.value, message=_way_back(s, stable)),
+        target=stable,
+        active=s.seen.active,
+        slots={s.seen.active: slot_plan(s, stable, s.wanted), **there},
+    )
+
+
+def _way_back(s: Situation, stable: str) -> str:
+    return s.was.message or f"going back to revision {stable}"
+
+
+def _waiting(s: Situation, what: str) -> str:
+    told = s.was.message.partition("; waiting: ")[0]
+    return f"{told}; waiting: {what}" if told else what
+
+
+def _both(s: Situation, stable: str) -> dict[Slot, SlotPlan]:
+    """What serves stays as it is, and the stable revision gets its pods beside it."""
+    here = s.here
+    serving = SlotPlan(here.revision, s.wanted) if here else SlotPlan(s.current, s.wanted)
+    there = s.there
+    up = there.wanted if there and there.revision == stable and s.wanted else 0
+    return {s.seen.active: serving, s.seen.idle: beside(s, stable, up or s.wanted)}
+
+
+def _needed(s: Situation) -> int:
+    """Pods of the stable revision that must answer before it takes over.
+
+    One is enough where its slot was kept up for this; a revision from the history has to come up first.
+    """
+    return min(s.was.latched_replicas or 1, max(s.wanted, 1))
+
+
+def _has_arrived(s: Situation, stable: str) -> bool:
+    """Whether the stable revision serves alone. Once it did, what becomes of its pods is no rollout any more."""
+    if s.was.phase in (None, "Stable", "RolledBack"):
+        return True
+    if s.wanted == 0:
+        return True
+    here = s.here
+    if here is None or here.revision != stable or not here.is_observed:
+        return False
+    return here.updated == here.replicas and here.available >= min(here.wanted, 1) and _is_reached(s)
+
+
+def _is_reached(s: Situation) -> bool:
+    """No endpoint that lasts is outside the active slot, and one inside answers."""
+    inside = {pod.name for pod in s.seen.pods if pod.slot == s.seen.active}
+    return s.seen.endpoints.lasting <= inside and bool(s.seen.endpoints.ready & inside)
+
+
+def _kept_for_inspection(s: Situation) -> dict[Slot, SlotPlan]:
+    """The failed revision's pods without traffic, where the user wants to look into them."""
+    is_failed = s.there is not None and s.there.revision == s.was.failed_revision
+    return as_it_is(s) if is_failed and s.seen.service.spec.rollout.on_failure == "Hold" else {}
+
+
+def _done(s: Situation) -> Situation:
+    return s.remembering(started_at=None)
+
+
+def _settled(s: Situation, *, is_failed: bool, phase: str) -> RolloutStatus:
+    """What is left to remember when nothing is on its way."""
+    was, stable = s.was, s.was.stable_revision or s.current
+    again = f"revision {s.current} failed and {stable} was restored; change the spec, or retry, to try again"
+    return RolloutStatus(
+        phase=phase,
+        strategy=was.strategy,
+        plan=was.plan,
+        max_surge=was.max_surge,
+        stable_revision=stable,
+        current_revision=s.current,
+        failed_revision=s.current if is_failed else None,
+        reason=was.reason if is_failed else None,
+        active_slot=s.seen.active.value,
+        preview_slot=was.preview_slot,
+        last_action=was.last_action,
+        message=(was.message or again) if is_failed else f"revision {s.current} is rolled out",
+    )

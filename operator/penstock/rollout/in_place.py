@@ -1,0 +1,83 @@
+"""RollingUpdate and Recreate: the Deployment controller replaces the pods of the slot that serves.
+
+A first deployment goes this way too, whatever the strategy: there is nothing yet to protect.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from penstock.api.status import RolloutStatus
+from penstock.failures import most_telling
+from penstock.names import Reason
+from penstock.observe import Seen
+from penstock.rollout import deadline, going_back
+from penstock.rollout.decision import Decision, Situation, changed, parked, slot_plan
+
+
+def forward(s: Situation) -> Decision:
+    """On to the current revision, until it is rolled out or its time is over."""
+    if not s.stands and is_rolled_out(s.seen, s.current):
+        return promoted(s)
+    began, is_overdue = deadline.ticked(s, s.was, s.here, stands=s.stands)
+    phase = "RolloutPaused" if s.was.is_paused else "Progressing" if s.was.stable_revision else "Deploying"
+    on = replace(
+        _here(s), rollout=changed(began, phase=phase, message=_standing(s)), requeue_at=_deadline(s, is_overdue, began)
+    )
+    return _given_up(s, on) if is_overdue else on
+
+
+def promoted(s: Situation) -> Decision:
+    """The current revision is the stable one now; what belonged to its rollout is forgotten."""
+    return going_back.at_rest(s.remembering(stable_revision=s.current, failed_revision=None))
+
+
+def is_rolled_out(seen: Seen, revision: str) -> bool:
+    """No old pod is left, and every pod of the revision that has a node is available.
+
+    A pod that waits for a node proves nothing against the revision: an autoscaler may want more than there is room for.
+    """
+    deployment = seen.deployment
+    if deployment is None or deployment.revision != revision or not deployment.is_observed:
+        return False
+    if deployment.is_complete and deployment.wanted > 0:
+        return True
+    pods = [pod for pod in seen.pods if pod.slot == seen.active and not pod.is_leaving]
+    waiting = sum(1 for pod in pods if pod.unschedulable is not None)
+    settled = deployment.updated == deployment.replicas == deployment.wanted
+    return settled and deployment.available >= 1 and deployment.available + waiting >= deployment.wanted
+
+
+def _here(s: Situation) -> Decision:
+    plan = replace(slot_plan(s, s.current, s.wanted), is_paused=bool(s.was.is_paused))
+    return Decision(rollout=s.was, target=s.current, active=s.seen.active, slots={s.seen.active: plan, **parked(s)})
+
+
+def _deadline(s: Situation, is_overdue: bool, began: RolloutStatus) -> datetime | None:
+    return None if is_overdue or s.stands else began.deadline_at
+
+
+def _given_up(s: Situation, on: Decision) -> Decision:
+    failed = timed_out(s)
+    if s.was.stable_revision is None or s.was.stable_revision not in s.seen.templates:
+        # There is nothing to go back to, and the cause may yet go away: keep trying, and say so.
+        return replace(on, rollout=changed(on.rollout, message=failed), is_overdue=True)
+    return going_back.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, failed)
+
+
+def timed_out(s: Situation) -> str:
+    """That, and the likeliest reason why, the current revision made no progress in its time."""
+    cause = most_telling(s.causes, s.current)
+    because = f": {cause.reason}: {cause.message}" if cause else ""
+    limit = s.seen.service.spec.rollout.progress_deadline_seconds
+    return f"revision {s.current} made no progress for {limit} s{because}"
+
+
+def _standing(s: Situation) -> str:
+    deployment = s.here
+    if s.was.is_paused:
+        return "paused; the action resume goes on, and abort goes back"
+    if deployment is None or deployment.revision != s.current or not deployment.is_observed:
+        return f"revision {s.current} is being started"
+    done = f"{deployment.available_of_revision} of {deployment.wanted} pods of revision {s.current} are available"
+    old = deployment.replicas - deployment.updated
+    return f"{done}, {old} of {s.was.stable_revision} still there" if s.was.stable_revision and old > 0 else done

@@ -1,0 +1,64 @@
+"""The rollout as last recorded: in the status, and for the case that it was wiped, on the active Service.
+
+The Service is written before the status, and in one write with its selector. So where the two differ, a pass was cut
+off between them, and the Service is right. Only what nothing else could tell is kept there.
+"""
+
+from penstock import names
+from penstock.api.status import ActionVerb, LastAction, RolloutStatus
+from penstock.observe import Seen
+from penstock.rollout import in_place
+from penstock.rollout.decision import changed
+
+
+def remembered(seen: Seen) -> RolloutStatus:
+    """The recorded rollout.
+
+    Before the first update there is nothing on the Service: what the Deployment has rolled out completely is then the
+    stable revision.
+    """
+    told = seen.service.status.rollout or RolloutStatus()
+    stable = seen.annotations.get(names.ANNOTATION_STABLE)
+    if stable is None or stable not in seen.templates:
+        return told if told.current_revision else changed(told, stable_revision=_rolled_out(seen))
+    failed = seen.annotations.get(names.ANNOTATION_FAILED)
+    # One that failed before the spec changed is of no interest any more.
+    noted = changed(told, stable_revision=stable, failed_revision=failed if failed == seen.current else None)
+    return _with_last_action(noted, seen)
+
+
+def notes(rollout: RolloutStatus) -> dict[str, str]:
+    """What the active Service is to remember of it."""
+    action = rollout.last_action
+    pairs = (
+        (names.ANNOTATION_STABLE, rollout.stable_revision),
+        (names.ANNOTATION_FAILED, rollout.failed_revision),
+        (names.ANNOTATION_LAST_ACTION, f"{action.verb}:{rollout.current_revision}:{action.id}" if action else None),
+    )
+    return {key: value for key, value in pairs if value}
+
+
+def _rolled_out(seen: Seen) -> str | None:
+    running = seen.deployment
+    return running.revision if running and running.revision and in_place.is_rolled_out(seen, running.revision) else None
+
+
+def _with_last_action(told: RolloutStatus, seen: Seen) -> RolloutStatus:
+    """An action that the Service knows and the status does not was carried out; only the record of it is lost."""
+    verb, _, rest = seen.annotations.get(names.ANNOTATION_LAST_ACTION, "").partition(":")
+    revision, _, action_id = rest.partition(":")
+    if not action_id or (told.last_action is not None and told.last_action.id == action_id):
+        return told
+    action = LastAction(verb=verb, id=action_id, result="Done", message="carried out; how is not recorded any more")
+    if revision != seen.current:
+        return changed(told, last_action=action)
+    return changed(told, last_action=action, **_EFFECTS.get(verb, {}))
+
+
+# What an action leaves behind besides the revisions that the Service remembers.
+_EFFECTS: dict[str, dict[str, bool]] = {
+    "promote": {"is_promoted": True},
+    "promote-full": {"is_promoted": True, "is_fully_promoted": True},
+    "pause": {"is_paused": True},
+}
+VERBS: tuple[ActionVerb, ...] = ("promote", "promote-full", "abort", "retry", "rollback", "pause", "resume")

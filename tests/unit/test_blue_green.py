@@ -1,0 +1,315 @@
+"""BlueGreen, step by step: what each slot runs, where the traffic goes, and what the step waits for."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from penstock.api.status import RolloutStatus
+from penstock.names import Slot
+from penstock.observe import Answers, Endpoints, Seen, SeenDeployment, SeenPod
+from penstock.rollout.analysis import Window
+from penstock.rollout.decision import Decision
+
+from tests.builders import (
+    DEADLINE,
+    T0,
+    a_service,
+    at,
+    behind,
+    crash_looping,
+    decided,
+    ready_pod,
+    rolled_out,
+    seen,
+    stable_at,
+    starting,
+    under_way,
+)
+
+BLUE, GREEN = Slot.BLUE, Slot.GREEN
+
+
+def green(pod: SeenPod) -> SeenPod:
+    return replace(pod, slot=GREEN)
+
+
+def old(number: int = 0) -> SeenPod:
+    return ready_pod(f"old-{number}")
+
+
+def new(number: int = 0) -> SeenPod:
+    return green(ready_pod(f"new-{number}", "v2"))
+
+
+def rollout(**rest: Any) -> RolloutStatus:
+    """On its way from v1 to v2."""
+    return under_way(**{"strategy": "BlueGreen", "phase": "Preparing"} | rest)
+
+
+def place(
+    status: RolloutStatus,
+    there: SeenDeployment | None,
+    *pods: SeenPod,
+    here: SeenDeployment | None = None,
+    selected: Slot = BLUE,
+    options: dict[str, Any] | None = None,
+    wanted: int = 1,
+    rest: dict[str, Any] | None = None,
+) -> Seen:
+    """Blue runs v1 and green v2; `selected` is where the traffic goes."""
+    service = a_service(
+        status=status,
+        rollout={"strategy": "BlueGreen", "smokeTest": {"enabled": False}, **(options or {})},
+        minReplicas=wanted,
+    )
+    slots = {BLUE: here or rolled_out("v1", wanted), **({GREEN: there} if there else {})}
+    known: dict[str, Any] = {"slots": slots, "selected": selected, "endpoints": behind(*pods, slot=selected)}
+    return seen(service, *pods, **(known | (rest or {})))
+
+
+def runs(decision: Decision, slot: Slot) -> tuple[str, int] | None:
+    plan = decision.slots.get(slot)
+    return (plan.revision, plan.replicas) if plan else None
+
+
+class TestBeforeTheSwitch:
+    def test_the_new_revision_comes_up_in_the_other_slot_and_the_old_one_is_left_alone(self) -> None:
+        decision = decided(place(stable_at("v1"), None, old()))
+        assert decision.phase == "Preparing"
+        assert decision.active is BLUE
+        assert (runs(decision, BLUE), runs(decision, GREEN)) == (("v1", 1), ("v2", 1))
+        assert decision.rollout.preview_slot == GREEN
+
+    def test_the_preview_may_be_smaller_than_what_serves(self) -> None:
+        options = {"blueGreen": {"previewReplicas": 1}}
+        decision = decided(place(stable_at("v1"), None, options=options, wanted=5))
+        assert runs(decision, GREEN) == ("v2", 1)
+
+    def test_a_preview_of_one_never_takes_over_from_five(self) -> None:
+        options = {"blueGreen": {"previewReplicas": 1}}
+        about = place(rollout(), rolled_out("v2", 1), *(old(n) for n in range(5)), new(), options=options, wanted=5)
+        decision = decided(about)
+        assert (decision.phase, decision.active) == ("Scaling", BLUE)
+        assert decision.rollout.latched_replicas == 5
+        assert runs(decision, GREEN) == ("v2", 5)
+
+    def test_what_it_needs_is_fixed_when_the_gate_opens_whatever_the_autoscaler_wants_later(self) -> None:
+        latched = rollout(phase="Scaling", latched_replicas=5)
+        pods = [*(old(n) for n in range(5)), *(new(n) for n in range(5))]
+        for wanted in (4, 9):
+            decision = decided(place(latched, rolled_out("v2", 5), *pods, wanted=wanted))
+            assert decision.phase == "Switching"
+            assert decision.active is GREEN
+            assert runs(decision, GREEN) == ("v2", 5)
+
+    def test_it_waits_for_the_soak_and_the_deadline_does_not_run_meanwhile(self) -> None:
+        options = {"blueGreen": {"autoPromoteAfterSeconds": 60}}
+        about = place(rollout(), rolled_out("v2"), old(), new(), options=options)
+        decision = decided(about)
+        assert (decision.phase, decision.active, decision.requeue_at) == ("Waiting", BLUE, at(60))
+        told = decision.rollout
+        assert told.paused_at == T0
+        later = place(told, rolled_out("v2"), old(), new(), options=options)
+        assert decided(later, now=at(59)).phase == "Waiting"
+        assert decided(later, now=at(60)).phase == "Switching"
+
+    def test_without_auto_promote_it_stands_at_the_gate_for_ever_and_says_how_to_open_it(self) -> None:
+        options = {"blueGreen": {"autoPromote": False}}
+        decision = decided(place(rollout(tested_at=T0), rolled_out("v2"), old(), new(), options=options), now=at(10**7))
+        assert (decision.phase, decision.active, decision.requeue_at) == ("Waiting", BLUE, None)
+        assert "the action promote" in decision.message
+
+    def test_a_promoted_gate_opens(self) -> None:
+        options = {"blueGreen": {"autoPromote": False}}
+        decision = decided(place(rollout(is_promoted=True), rolled_out("v2"), old(), new(), options=options))
+        assert (decision.phase, decision.active) == ("Switching", GREEN)
+
+    def test_a_revision_that_makes_no_progress_is_given_up_and_its_pods_go(self) -> None:
+        about = place(rollout(), starting("v2"), old(), green(crash_looping("new-0", "v2")))
+        decision = decided(about, now=T0 + DEADLINE)
+        assert (decision.phase, decision.failed, decision.active) == ("RolledBack", "v2", BLUE)
+        assert (runs(decision, BLUE), runs(decision, GREEN)) == (("v1", 1), ("v2", 0))
+        assert decision.rollout.reason == "ProgressDeadlineExceeded"
+
+    def test_its_pods_stay_for_inspection_where_the_user_wants_that(self) -> None:
+        about = place(rollout(), starting("v2"), old(), options={"onFailure": "Hold"})
+        assert runs(decided(about, now=T0 + DEADLINE), GREEN) == ("v2", 1)
+
+    def test_a_newer_revision_takes_the_place_of_the_one_in_preview_and_the_way_back_stays(self) -> None:
+        decision = decided(place(rollout(latched_replicas=1), rolled_out("v2"), old(), new()), "v3")
+        assert (decision.phase, decision.stable, decision.active) == ("Preparing", "v1", BLUE)
+        assert (runs(decision, BLUE), runs(decision, GREEN)) == (("v1", 1), ("v3", 1))
+        # Without traffic the old preview's pods may go first: where GPUs are scarce, their place is needed.
+        assert decision.slots[GREEN].way == "Recreate"
+        assert decision.rollout.latched_replicas is None
+
+    def test_a_spec_put_back_ends_the_matter_without_new_pods(self) -> None:
+        decision = decided(place(rollout(), starting("v2"), old()), "v1")
+        assert (decision.phase, decision.stable, decision.active) == ("Stable", "v1", BLUE)
+        assert (runs(decision, BLUE), runs(decision, GREEN)) == (("v1", 1), ("v2", 0))
+
+    def test_a_stable_revision_that_answers_nothing_never_blocks_the_fix(self) -> None:
+        broken = crash_looping("old-0")
+        options = {"blueGreen": {"autoPromote": False}, "smokeTest": {"enabled": True}}
+        about = place(
+            rollout(),
+            starting("v2", wanted=2, pods=2, available=1),
+            broken,
+            new(),
+            here=starting("v1", 2, 2, 0),
+            options=options,
+            wanted=2,
+            rest={"is_smoke_tested": True},
+        )
+        decision = decided(about)
+        assert (decision.phase, decision.active) == ("Switching", GREEN)
+
+    def test_a_paused_rollout_takes_no_step_and_no_time_counts(self) -> None:
+        about = place(rollout(is_paused=True), rolled_out("v2"), old(), new())
+        decision = decided(about, now=T0 + 2 * DEADLINE)
+        assert (decision.phase, decision.active, decision.requeue_at) == ("RolloutPaused", BLUE, None)
+
+
+class TestSmokeTest:
+    def about(self, status: RolloutStatus, answers: Answers | None = None) -> Seen:
+        return place(status, rolled_out("v2"), old(), new(), rest={"is_smoke_tested": True, "answers": answers})
+
+    def test_pods_that_have_not_passed_are_asked(self) -> None:
+        decision = decided(self.about(rollout()))
+        assert decision.phase == "Testing"
+        assert decision.asks.smoke == {"new-0"}
+
+    def test_a_pod_that_passed_opens_the_gate_in_the_same_pass(self) -> None:
+        decision = decided(self.about(rollout(), Answers({"new-0": None})))
+        assert (decision.phase, decision.active) == ("Switching", GREEN)
+
+    def test_a_failed_test_is_tried_again_after_a_while(self) -> None:
+        decision = decided(self.about(rollout(), Answers({"new-0": "status 500"})))
+        assert (decision.phase, decision.requeue_at) == ("Testing", at(5))
+        assert "status 500" in decision.message
+        assert decided(self.about(decision.rollout), now=at(4)).asks.smoke == frozenset()
+        assert decided(self.about(decision.rollout), now=at(5)).asks.smoke == {"new-0"}
+
+    def test_three_failures_in_a_row_end_the_revision(self) -> None:
+        status = rollout()
+        for second in (0, 5, 10):
+            decision = decided(self.about(status, Answers({"new-0": "status 500"})), now=at(second))
+            status = decision.rollout
+        assert (decision.phase, decision.failed, decision.rollout.reason) == ("RolledBack", "v2", "SmokeTestFailed")
+        assert "status 500" in decision.message
+
+
+class TestAfterTheSwitch:
+    def after(self, **rest: Any) -> RolloutStatus:
+        return rollout(**{"phase": "Switching", "latched_replicas": 1, "active_slot": "green"} | rest)
+
+    def holding(self, **rest: Any) -> RolloutStatus:
+        return self.after(**{"phase": "Holding", "switched_at": T0} | rest)
+
+    def test_the_hold_begins_when_all_traffic_has_arrived(self) -> None:
+        about = place(self.after(), rolled_out("v2"), old(), new(), selected=GREEN)
+        still_there = replace(about, endpoints=Endpoints(frozenset({"new-0"}), frozenset({"new-0", "old-0"})))
+        assert decided(still_there).phase == "Switching"
+        not_enough = replace(about, endpoints=Endpoints())
+        assert decided(not_enough).phase == "Switching"
+        decision = decided(about)
+        assert (decision.phase, decision.rollout.hold_ends_at) == ("Holding", at(300))
+
+    def test_the_old_slot_stays_as_large_as_it_was_and_the_new_one_follows_the_autoscaler(self) -> None:
+        about = place(
+            self.holding(latched_replicas=3),
+            rolled_out("v2", 3),
+            *(old(n) for n in range(3)),
+            *(new(n) for n in range(3)),
+            here=rolled_out("v1", 3),
+            selected=GREEN,
+            wanted=6,
+        )
+        decision = decided(about)
+        assert (runs(decision, BLUE), runs(decision, GREEN)) == (("v1", 3), ("v2", 6))
+
+    def test_after_the_hold_the_new_revision_is_the_stable_one_and_the_old_pods_go(self) -> None:
+        about = place(self.holding(), rolled_out("v2"), old(), new(), selected=GREEN)
+        assert (decided(about, now=at(299)).phase, decided(about, now=at(299)).requeue_at) == ("Holding", at(300))
+        decision = decided(about, now=at(300))
+        assert (decision.phase, decision.stable, decision.active) == ("Stable", "v2", GREEN)
+        assert (runs(decision, BLUE), runs(decision, GREEN)) == (("v1", 0), ("v2", 1))
+
+    def test_promote_ends_the_hold(self) -> None:
+        about = place(self.holding(is_promoted=True), rolled_out("v2"), old(), new(), selected=GREEN)
+        assert decided(about, now=at(1)).phase == "Stable"
+
+    def test_a_new_revision_that_stops_answering_gives_the_traffic_back_at_once(self) -> None:
+        crashed = green(crash_looping("new-0", "v2"))
+        about = place(self.holding(), starting("v2"), old(), crashed, selected=GREEN)
+        decision = decided(about, now=at(1))
+        assert (decision.phase, decision.active, decision.failed) == ("Aborting", BLUE, "v2")
+        # The failed pods are not touched before the stable ones have the traffic.
+        assert runs(decision, GREEN) == ("v2", 1)
+        assert decision.rollout.reason == "StoppedServing"
+
+    def test_it_does_not_go_back_to_what_answers_nothing_either(self) -> None:
+        pods = (crash_looping("old-0"), green(crash_looping("new-0", "v2")))
+        about = place(self.holding(), starting("v2"), *pods, selected=GREEN)
+        assert decided(about, now=at(1)).active is GREEN
+
+    def test_the_failed_pods_go_when_nothing_leads_to_them_any_more(self) -> None:
+        aborting = self.holding(phase="Aborting", failed_revision="v2", active_slot="blue", message="it failed")
+        about = place(aborting, rolled_out("v2"), old(), new())
+        still_there = replace(about, endpoints=Endpoints(frozenset({"old-0"}), frozenset({"new-0", "old-0"})))
+        assert (decided(still_there).phase, runs(decided(still_there), GREEN)) == ("Aborting", ("v2", 1))
+        assert (decided(about).phase, runs(decided(about), GREEN)) == ("RolledBack", ("v2", 0))
+
+    def test_an_abort_that_would_lead_to_nothing_stays_and_says_so(self) -> None:
+        aborting = self.holding(phase="Aborting", failed_revision="v2", message="revision v2 was aborted by the user")
+        about = place(aborting, rolled_out("v2"), new(), here=starting("v1"), selected=GREEN)
+        decision = decided(about)
+        assert (decision.phase, decision.active) == ("Aborting", GREEN)
+        assert decision.message == (
+            "revision v2 was aborted by the user; waiting: 0 of the 1 pods of revision v1 that it needs answer"
+        )
+        assert decided(replace(about, service=a_service(status=decision.rollout))).message == decision.message
+
+    def test_a_newer_revision_in_the_hold_starts_from_the_stable_one(self) -> None:
+        about = place(self.holding(), rolled_out("v2"), old(), new(), selected=GREEN)
+        decision = decided(about, "v3")
+        assert (decision.active, decision.stable) == (BLUE, "v1")
+        after = place(decision.rollout, rolled_out("v2"), old(), new())
+        again = decided(after, "v3")
+        assert (again.phase, runs(again, BLUE), runs(again, GREEN)) == ("Preparing", ("v1", 1), ("v3", 1))
+
+    def test_a_spec_put_back_in_the_hold_is_one_write(self) -> None:
+        about = place(self.holding(), rolled_out("v2"), old(), new(), selected=GREEN)
+        decision = decided(about, "v1")
+        assert (decision.active, decision.stable) == (BLUE, "v1")
+
+    @pytest.mark.parametrize("requests", [(100, 50), (100, 6)])
+    def test_errors_under_traffic_bring_the_stable_revision_back(self, requests: tuple[int, int]) -> None:
+        options = {"analysis": {"intervalSeconds": 10}}
+        about = place(self.holding(), rolled_out("v2"), old(), new(), selected=GREEN, options=options)
+        assert decided(about, now=at(1)).asks.look
+        base = Answers(looked=(Window(), Window()))
+        first = decided(replace(about, answers=base), now=at(1))
+        assert (first.phase, first.requeue_at) == ("Holding", at(11))
+        told = place(first.rollout, rolled_out("v2"), old(), new(), selected=GREEN, options=options)
+        due = decided(told, now=at(11))
+        assert due.asks.look
+        look = Answers(looked=(Window(*requests), Window()))
+        decision = decided(replace(told, answers=look), now=at(11))
+        assert (decision.phase, decision.active, decision.failed) == ("Aborting", BLUE, "v2")
+        assert decision.rollout.reason == "AnalysisFailed"
+
+    def test_a_hold_without_traffic_waits_for_it_and_names_the_ways_out(self) -> None:
+        options = {"analysis": {"intervalSeconds": 10, "durationSeconds": 60}, "blueGreen": {"holdSeconds": 0}}
+        status = self.holding()
+        for second in range(0, 130, 10):
+            about = place(status, rolled_out("v2"), old(), new(), selected=GREEN, options=options)
+            nothing = Answers(looked=(Window(), Window()))
+            decision = decided(about, now=at(second))
+            if decision.asks.look:
+                decision = decided(replace(about, answers=nothing), now=at(second))
+            status = decision.rollout
+        assert decision.phase == "Holding"
+        assert "promote, retry or abort" in decision.message
+        assert decision.requeue_at == at(120) + timedelta(seconds=10)
