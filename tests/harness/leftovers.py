@@ -124,5 +124,7 @@ def _remove_if_empty(*folders: Path) -> None:
     for folder in folders:
         try:
             folder.rmdir()
+        except FileNotFoundError:
+            continue
         except OSError:
             return
