@@ -1,51 +1,143 @@
-"""The `penstock` command."""
+"""The `penstock` command, which `kubectl penstock` finds by its second name `kubectl-penstock`."""
 
 import argparse
-import asyncio
-import os
+import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-import structlog
-from kubernetes.aio.config import ConfigException
+from penstock import settings
 
-from penstock import logs, settings
-from penstock.leader import LeaseLost
-from penstock.run import NotInstalled, run
+if TYPE_CHECKING:
+    Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name.
 
-log = structlog.get_logger(__name__)
+_REVISION = r"[0-9A-Za-z][0-9A-Za-z.-]*"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0, 1 for a failure, 2 for a wrong call."""
     arguments = _parser().parse_args(argv)
-    try:
-        found = settings.Settings.from_env(os.environ, vars(arguments))
-    except settings.SettingsError as error:
-        print(error, file=sys.stderr)
-        return 2
-    logs.configure(found.log_level, found.log_format)
-    try:
-        asyncio.run(run(found, kubeconfig=arguments.kubeconfig))
-    except (NotInstalled, LeaseLost, ConfigException) as error:
-        log.error("stopped", reason=str(error))
-        return 1
-    return 0
+    # Each half loads what it needs: kopf is a second that no user should wait for, and the operator reads no history.
+    if arguments.command == "run":
+        from penstock.cli import run  # noqa: PLC0415
+
+        return run.carry_out(arguments)
+    from penstock.cli import commands  # noqa: PLC0415
+
+    return commands.carry_out(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="penstock", description="Model serving on Kubernetes.")
+    name = "kubectl penstock" if Path(sys.argv[0]).name == "kubectl-penstock" else "penstock"
+    parser = argparse.ArgumentParser(prog=name, description="Model serving on Kubernetes.")
     parser.add_argument("--version", action="version", version=f"penstock {version('penstock')}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    runner = commands.add_parser(
-        "run", help="run the operator", description="Watch InferenceServices and reconcile what they own."
-    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    _add_run(commands)
+    _add_reading(commands)
+    _add_actions(commands)
+    return parser
+
+
+def _add_run(commands: "Commands") -> None:
+    text = "Watch InferenceServices and reconcile what they own."
+    runner = _command(commands, "run", "run the operator", text, example="--namespaces=ml --log-level=debug")
     runner.add_argument(
         "--kubeconfig", help="path of a kubeconfig; default: the pod's ServiceAccount, else $KUBECONFIG"
     )
     settings.add_flags(runner)
+
+
+def _add_reading(commands: "Commands") -> None:
+    status = _about_a_service(
+        commands,
+        "status",
+        "show a service, its rollout and its slots",
+        "Show how a service and its rollout are. With --watch until nothing is on its way any more: the exit status is "
+        "then 0 if the rollout is Stable, 1 if it is RolledBack.",
+        example="chat -n ml --watch",
+    )
+    status.add_argument(
+        "--watch", "-w", action="store_true", help="go on until the rollout is Stable (exit 0) or RolledBack (exit 1)"
+    )
+    text = "Say in sentences why a service is not Ready, what it waits for, and what would unblock it."
+    _about_a_service(commands, "explain", "say what is in the way, and what to do", text, example="chat -n ml")
+    text = "List the stored revisions of a service, the oldest first."
+    _about_a_service(commands, "history", "list the stored revisions", text, example="chat -n ml")
+    text = "Show what changed in the pod template from one stored revision to another."
+    diff = _about_a_service(commands, "diff", "compare two revisions", text, example="chat 1f0c8b2d4e 9a3e5d7c10 -n ml")
+    diff.add_argument("old", metavar="REV", help="the one revision, as `history` lists it")
+    diff.add_argument("new", metavar="REV", help="the other one")
+
+
+def _add_actions(commands: "Commands") -> None:
+    promote = _action(
+        commands,
+        "promote",
+        "let the new revision go on",
+        "Open the gate that a tested revision waits at, or end the hold after the switch.",
+        example="chat -n ml --full",
+    )
+    promote.add_argument("--full", action="store_true", help="leave out soak, analysis and hold, too")
+    _action(commands, "abort", "go back to the stable revision", "Give up the rollout under way.", example="chat -n ml")
+    text = "Try the revision again that was given up, or start the analysis afresh."
+    _action(commands, "retry", "try the failed revision again", text, example="chat -n ml")
+    text = "Go back to the revision before, or to any that is stored. The spec is not changed."
+    rollback = _action(commands, "rollback", "go back to an earlier revision", text, example="chat --to 1f0c8b2d4e")
+    rollback.add_argument("--to", metavar="REVISION", type=_revision, help="default: the one that was stable before")
+    _action(commands, "pause", "halt the rollout", "Let rollout and deadline stand still.", example="chat -n ml")
+    _action(commands, "resume", "go on with the rollout", "Go on with a paused rollout.", example="chat -n ml")
+    text = "Replace all pods, as a new revision of the same spec."
+    _about_a_service(commands, "restart", "replace all pods", text, example="chat -n ml", prints_data=False)
+
+
+def _action(commands: "Commands", name: str, summary: str, text: str, *, example: str) -> argparse.ArgumentParser:
+    """A command that the operator answers."""
+    parser = _about_a_service(commands, name, summary, text, example=example)
+    parser.add_argument("--no-wait", dest="wait", action="store_false", help="do not wait for the operator's answer")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=_seconds, default=30.0, help="how long to wait for it (default: 30)"
+    )
     return parser
+
+
+def _about_a_service(
+    commands: "Commands", name: str, summary: str, text: str, *, example: str, prints_data: bool = True
+) -> argparse.ArgumentParser:
+    parser = _command(commands, name, summary, text, example=example)
+    parser.add_argument("name", metavar="NAME", help="the InferenceService")
+    parser.add_argument("--namespace", "-n", help="default: the kubeconfig context's namespace, else default")
+    parser.add_argument("--kubeconfig", metavar="PATH", help="default: $KUBECONFIG, else ~/.kube/config")
+    parser.add_argument("--context", help="context of the kubeconfig; default: the current one")
+    if prints_data:
+        parser.add_argument("--output", "-o", choices=["json"], help="print JSON instead of text")
+    return parser
+
+
+def _command(commands: "Commands", name: str, summary: str, text: str, *, example: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=textwrap.fill(text, 78),
+        epilog=f"example:\n  %(prog)s {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _revision(word: str) -> str:
+    """A colon or an equals sign would be read as another part of the action."""
+    if not re.fullmatch(_REVISION, word):
+        raise argparse.ArgumentTypeError(f"{word!r} is no revision")
+    return word
+
+
+def _seconds(word: str) -> float:
+    seconds = float(word)
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError("it must be above 0")
+    return seconds
 
 
 if __name__ == "__main__":

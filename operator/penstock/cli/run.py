@@ -1,0 +1,30 @@
+"""`penstock run`: the operator."""
+
+import argparse
+import asyncio
+import os
+import sys
+
+import structlog
+from kubernetes.aio.config import ConfigException
+
+from penstock import logs, settings
+from penstock.leader import LeaseLost
+from penstock.run import NotInstalled, run
+
+log = structlog.get_logger(__name__)
+
+
+def carry_out(arguments: argparse.Namespace) -> int:
+    try:
+        found = settings.Settings.from_env(os.environ, vars(arguments))
+    except settings.SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    logs.configure(found.log_level, found.log_format)
+    try:
+        asyncio.run(run(found, kubeconfig=arguments.kubeconfig))
+    except (NotInstalled, LeaseLost, ConfigException) as error:
+        log.error("stopped", reason=str(error))
+        return 1
+    return 0

@@ -1,0 +1,217 @@
+"""What `penstock status` shows of a service: its status and its Deployments as lines. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from penstock import names
+from penstock.api.meta import Condition as Observed
+from penstock.api.status import LastAction, RolloutStatus
+from penstock.api.v1alpha1 import InferenceService
+from penstock.cli.layout import Colour, Paint, between, columns, plain, relative
+from penstock.names import Condition, Slot
+from penstock.observe import SeenDeployment
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One look at a service: the object, and the Deployments of its slots."""
+
+    service: InferenceService
+    slots: Mapping[Slot, SeenDeployment]
+
+    @property
+    def rollout(self) -> RolloutStatus:
+        return self.service.status.rollout or RolloutStatus()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line with its label; without one it continues the line above."""
+
+    label: str
+    text: str
+    colour: Colour | None = None
+
+
+_PHASES: Final[Mapping[str, Colour]] = {"Ready": "good", "Stable": "good", "Degraded": "bad", "RolledBack": "bad"}
+
+
+def lines(shown: Shown, now: datetime, paint: Paint = plain) -> list[str]:
+    """The whole view, a line each."""
+    metadata, status = shown.service.metadata, shown.service.status
+    phase = status.phase or "no operator has reported on it yet"
+    head = f"{metadata.namespace}/{metadata.name}  {paint(phase, _PHASES.get(phase, 'busy'))}"
+    rows = [*_verdicts(shown, now), *_rollout(shown, now), *_slots(shown), *_proofs(shown.rollout, now)]
+    rows += [*_countdowns(shown.rollout, now), *_blockers(shown, now), *_conditions(shown), *_actions(shown, now)]
+    width = max((len(row.label) for row in rows), default=0)
+    return [head, *(line for row in rows for line in _row(row, width, paint))]
+
+
+def summary(shown: Shown) -> str:
+    """The rollout in one line, which changes when something worth telling does."""
+    rollout = shown.rollout
+    pods = ", ".join(f"{slot} {role(slot, rollout)} {pods.ready}/{pods.wanted}" for slot, pods in _ordered(shown))
+    parts = [rollout.phase or "no rollout yet", rollout.message, f"[{pods}]" if pods else ""]
+    return " ".join("  ".join(part for part in parts if part).splitlines())
+
+
+def document(shown: Shown) -> dict[str, Any]:
+    """The same for programs."""
+    metadata = shown.service.metadata
+    return {
+        "namespace": metadata.namespace,
+        "name": metadata.name,
+        "generation": metadata.generation,
+        "status": shown.service.status.to_dict(),
+        "slots": {
+            slot.value: {
+                "role": role(slot, shown.rollout),
+                "revision": pods.revision,
+                "ready": pods.ready,
+                "wanted": pods.wanted,
+            }
+            for slot, pods in _ordered(shown)
+        },
+    }
+
+
+def is_up_to_date(service: InferenceService) -> bool:
+    """Whether the status is about the spec and the action that are there now."""
+    status = service.status
+    return (status.observed_generation or 0) >= service.metadata.generation and pending_action(service) is None
+
+
+def is_at_rest(service: InferenceService) -> bool:
+    """Whether nothing is on its way: there is nothing to wait for."""
+    phase = service.status.rollout.phase if service.status.rollout else None
+    return phase in ("Stable", "RolledBack") and is_up_to_date(service)
+
+
+def has_succeeded(service: InferenceService) -> bool:
+    return is_at_rest(service) and service.status.rollout is not None and service.status.rollout.phase == "Stable"
+
+
+def pending_action(service: InferenceService) -> str | None:
+    """The action `<verb>:<id>` that was asked for and that no operator has answered yet."""
+    asked = service.metadata.annotations.get(names.ANNOTATION_ACTION)
+    if not asked:
+        return None
+    done = service.status.rollout.last_action if service.status.rollout else None
+    return None if done is not None and done.id == (asked.partition(":")[2] or asked) else asked
+
+
+def condition(service: InferenceService, kind: Condition) -> Observed | None:
+    return next((each for each in service.status.conditions if each.type == kind), None)
+
+
+def _verdicts(shown: Shown, now: datetime) -> Iterator[Row]:
+    """Ready, and what makes it impossible to go on."""
+    ready, stalled = condition(shown.service, Condition.READY), condition(shown.service, Condition.STALLED)
+    if ready is not None:
+        yield Row("Ready", _told(ready, now), "good" if ready.status == "True" else "bad")
+    if stalled is not None and stalled.status == "True":
+        yield Row("Stalled", _told(stalled, now), "bad")
+
+
+def _told(found: Observed, now: datetime) -> str:
+    reason = "" if found.reason == found.type else f" {found.reason}"
+    return f"{found.status}{reason} for {between(found.last_transition_time, now)}: {found.message}"
+
+
+def _rollout(shown: Shown, now: datetime) -> Iterator[Row]:
+    rollout = shown.rollout
+    if rollout.phase is None:
+        return
+    way = f" by {rollout.strategy}" if rollout.strategy else ""
+    begun = f", begun {relative(rollout.started_at, now)}" if rollout.started_at else ""
+    yield Row("Rollout", f"{rollout.phase}{way}{begun}", _PHASES.get(rollout.phase, "busy"))
+    if rollout.message:
+        yield Row("", rollout.message)
+    if rollout.plan:
+        yield Row("Plan", rollout.plan)
+    named = {"stable": rollout.stable_revision, "wanted": rollout.current_revision, "failed": rollout.failed_revision}
+    yield Row("Revisions", ", ".join(f"{word} {revision}" for word, revision in named.items() if revision))
+
+
+def _slots(shown: Shown) -> Iterator[Row]:
+    rows = [
+        (slot.value, role(slot, shown.rollout), pods.revision, f"{pods.ready}/{pods.wanted} ready")
+        for slot, pods in _ordered(shown)
+    ]
+    yield from _labelled("Slots", columns(rows) if rows else ["no Deployment yet"])
+
+
+def _ordered(shown: Shown) -> list[tuple[Slot, SeenDeployment]]:
+    return [(slot, shown.slots[slot]) for slot in Slot if slot in shown.slots]
+
+
+def role(slot: Slot, rollout: RolloutStatus) -> str:
+    if slot == rollout.active_slot:
+        return "active"
+    return "preview" if slot == rollout.preview_slot else "idle"
+
+
+def _proofs(rollout: RolloutStatus, now: datetime) -> Iterator[Row]:
+    """What the new revision has shown so far."""
+    smoke, analysis = rollout.smoke_test, rollout.analysis
+    if smoke is not None:
+        failed = f", {smoke.failures} failed attempts: {smoke.message}" if smoke.failures else ""
+        passed = "1 pod" if len(smoke.passed) == 1 else f"{len(smoke.passed)} pods"
+        yield Row("Smoke test", f"{passed} passed{failed}", "bad" if smoke.failures else None)
+    if analysis is not None:
+        looks = f"{analysis.successes} looks passed, {analysis.failures} failed, {analysis.inconclusive} saw too little"
+        last = f"; last look {relative(analysis.last_sample_at, now)}" if analysis.last_sample_at else ""
+        yield Row("Analysis", f"{looks}{last}", "bad" if analysis.failures else None)
+        if analysis.message:
+            yield Row("", analysis.message)
+
+
+def _countdowns(rollout: RolloutStatus, now: datetime) -> Iterator[Row]:
+    if rollout.gate_opens_at is not None and rollout.gate_opens_at > now:
+        yield Row("Gate", f"opens {relative(rollout.gate_opens_at, now)}")
+    if rollout.hold_ends_at is not None and rollout.hold_ends_at > now:
+        yield Row("Hold", f"ends {relative(rollout.hold_ends_at, now)}")
+    if rollout.paused_at is not None:
+        yield Row("Deadline", f"stands still for {between(rollout.paused_at, now)}")
+    elif rollout.deadline_at is not None and rollout.phase not in ("Stable", "RolledBack"):
+        yield Row("Deadline", relative(rollout.deadline_at, now))
+
+
+def _blockers(shown: Shown, now: datetime) -> Iterator[Row]:
+    told = [
+        f"{each.reason} on {each.object}{f' for {between(each.since, now)}' if each.since else ''}: {each.message}"
+        for each in shown.service.status.blocked_by
+    ]
+    yield from _labelled("Blocked by", told, "bad")
+
+
+def _conditions(shown: Shown) -> Iterator[Row]:
+    rows = [(each.type, each.status, each.reason) for each in shown.service.status.conditions]
+    yield from _labelled("Conditions", columns(rows))
+
+
+def _actions(shown: Shown, now: datetime) -> Iterator[Row]:
+    last, pending = shown.rollout.last_action, pending_action(shown.service)
+    if last is not None:
+        yield Row("Last action", outcome(last, now), "bad" if last.result == "Refused" else None)
+    if pending is not None:
+        yield Row("Action", f"{pending} waits for the operator", "busy")
+
+
+def outcome(action: LastAction, now: datetime) -> str:
+    when = f" {relative(action.time, now)}" if action.time else ""
+    return f"{action.verb} {action.result}{when}: {action.message}"
+
+
+def _row(row: Row, width: int, paint: Paint) -> Iterator[str]:
+    """A text of several lines, such as a server's last words, stays in its column."""
+    for number, line in enumerate(row.text.splitlines() or [""]):
+        yield f"{('' if number else row.label).ljust(width)}  {paint(line, row.colour)}"
+
+
+def _labelled(label: str, texts: list[str], colour: Colour | None = None) -> Iterator[Row]:
+    """One row each, of which the first bears the label."""
+    for number, text in enumerate(texts):
+        yield Row("" if number else label, text, colour)

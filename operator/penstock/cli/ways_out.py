@@ -1,0 +1,76 @@
+"""What to do about each reason that keeps a service from serving or a rollout from going on: one sentence or two.
+
+A word in braces is a command, which explain.py writes out. Every Reason is in WAYS_OUT or in NEED_NOTHING.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from penstock.names import Reason
+
+# What to do about a reason, by the reason; the kubelet's, scheduler's or server's own words stand before it.
+WAYS_OUT: Final[Mapping[Reason, str]] = {
+    Reason.WAITING_FOR_PODS: "Wait: pods are being created, or load the model. If that lasts, see {logs}.",
+    Reason.PROGRESS_DEADLINE_EXCEEDED: (
+        "Nothing moved for spec.rollout.progressDeadlineSeconds. Correct the spec and that is tried, or try "
+        "the same one again with {retry}."
+    ),
+    Reason.ROLLED_BACK: "Correct the spec and the new revision is tried, or try the same one again with {retry}.",
+    Reason.ROLLED_BACK_BY_USER: "A user asked for it. A changed spec is tried; {retry} tries the one given up.",
+    Reason.ABORTED_BY_USER: "A user asked for it. A changed spec is tried; {retry} tries the one given up.",
+    Reason.SMOKE_TEST_FAILED: (
+        "New pods did not answer as spec.rollout.smokeTest expects. Correct the model or the test, or try the same "
+        "revision again with {retry}."
+    ),
+    Reason.ANALYSIS_FAILED: (
+        "Under real traffic the new revision broke a bound of spec.rollout.analysis. Correct the model or the bound, "
+        "or try the same revision again with {retry}."
+    ),
+    Reason.STOPPED_SERVING: (
+        "After the switch no pod of the new revision answered any more, so the old one took over again. See {logs}; "
+        "correct the spec, or try the same revision again with {retry}."
+    ),
+    Reason.ROLLOUT_PAUSED: "Go on with {resume}.",
+    Reason.SUSPENDED: "Set spec.suspend to false.",
+    Reason.PAUSED_BY_USER: "Until {unpause} the operator changes nothing.",
+    Reason.SCALED_TO_ZERO_BY_USER: "Scale it up: {scale_up}.",
+    Reason.WAITING_FOR_AUTOSCALER: "Wait: Kubernetes looks at a new autoscaler within half a minute.",
+    Reason.METRIC_MISSING: (
+        "Install what serves spec.predictor.scaleMetric: metrics-server for cpu and memory, a metrics adapter for the "
+        "others. Until then the number of pods stays as it is."
+    ),
+    Reason.INVALID_SPEC: "Correct the field that the message names; nothing that runs is touched until then.",
+    Reason.NAME_CONFLICT: (
+        "An object of that name belongs to somebody else and is never adopted: delete it, or give the service another "
+        "name."
+    ),
+    Reason.INSUFFICIENT_GPU: "Free GPUs, add a node that has them, or ask for fewer of them or for fewer pods.",
+    Reason.UNSCHEDULABLE: (
+        "Compare what the pod asks for with what nodes offer: node selector, affinity, tolerations, CPU and memory "
+        "requests, a claim that is not bound."
+    ),
+    Reason.IMAGE_PULL_FAILED: "Correct the image's name, or name the registry's credentials in imagePullSecrets.",
+    Reason.CONTAINER_CONFIG_ERROR: "Create the Secret or ConfigMap that the message names, or correct its name.",
+    Reason.POD_CREATION_FAILED: "An admission policy refuses the pod: satisfy it, or have it changed.",
+    Reason.MODEL_DOWNLOAD_FAILED: "Correct storageUri, or the credentials in the Secret of storage.secretName.",
+    Reason.MODEL_DOWNLOAD_STALLED: (
+        "The storage stopped sending. The pod tries again by itself; if that does not help, see whether it reaches "
+        "the storage at all."
+    ),
+    Reason.MODEL_LOAD_FAILED: "Correct the model: its files, architecture, task or dtype, as the message says.",
+    Reason.OOM_KILLED: "Raise resources.limits.memory, or serve a smaller model or dtype.",
+    Reason.CRASH_LOOPING: "The container ends by itself. Its last words: {logs}.",
+    Reason.PROBE_FAILING: "It runs and does not become ready: see {logs}, or correct its readinessProbe.",
+    Reason.QUOTA_EXCEEDED: "Have the namespace's ResourceQuota raised, or ask for less.",
+}
+NEED_NOTHING: Final = frozenset(
+    {
+        Reason.READY,
+        Reason.RECONCILED,
+        Reason.STABLE,
+        Reason.FIXED_SIZE,
+        Reason.ROLLOUT_STARTED,
+        Reason.ROLLOUT_IN_PROGRESS,
+        Reason.ROLLOUT_COMPLETED,
+    }
+)
