@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 async def _measure(cluster: Cluster, sizes: Sequence[int], file: Path | None) -> None:
     assert cluster.audit_log is not None
     operator = Operator(install(cluster, cluster.state), cluster.state / "logs" / "operator.log")
-    results: dict[str, Any] = {"machine": machine.describe(), "flags": _flags(cluster), "runs": []}
+    results: dict[str, Any] = {"machine": machine.describe(), "flags": flags(cluster), "runs": []}
     nothing = Metrics(lambda: Snapshot(is_leader=False, queue_depth=0, services_by_phase={}, objects_by_kind={}))
     async with connect(nothing, TokenBucket(1e6, 1e6), str(cluster.kubeconfig)) as server:
         for services in sizes:
@@ -74,7 +74,7 @@ async def _run(cluster: Cluster, server: ApiServer, operator: Operator, services
     return {"services": services, "without operator": bare, "operator": await phases.with_operator(bench, operator)}
 
 
-def _flags(cluster: Cluster) -> dict[str, str]:
+def flags(cluster: Cluster) -> dict[str, str]:
     """The commands of the control plane, without this machine's paths and ports."""
     ours = ("=/", "port", "127.0.0.1")
     return {

@@ -44,20 +44,20 @@ class Bench:
 
 async def baseline(bench: Bench) -> dict[str, Any]:
     """Create the children directly; time to all pods Ready, then to all of the next release."""
-    async with _namespace(bench, f"bench-{bench.services}-bare") as namespace:
+    async with own_namespace(bench, f"bench-{bench.services}-bare") as namespace:
         objects = [child for name in bench.names() for child in workload.without_operator(name, namespace)]
         async with (
             View.of(bench.server, POD, namespace) as pods,
-            _measured(bench, "created without an operator") as created,
+            measured(bench, "created without an operator") as created,
         ):
-            await _all(bench.server.create(kind_of(obj), obj) for obj in objects)
-            await pods.until_all(bench.services, _is_ready)
+            await at_once(bench.server.create(kind_of(obj), obj) for obj in objects)
+            await pods.until_all(bench.services, is_ready)
         async with (
             View.of(bench.server, DEPLOYMENT, namespace) as deployments,
-            _measured(bench, "updated without an operator") as updated,
+            measured(bench, "updated without an operator") as updated,
         ):
             changed = [_deployment(name, namespace) for name in bench.names()]
-            await _all(_merge(bench, obj, {"spec": obj["spec"]}) for obj in changed)
+            await at_once(merge(bench, obj, {"spec": obj["spec"]}) for obj in changed)
             await deployments.until_all(bench.services, _is_rolled_out)
         newcomers = await _one_more(bench, namespace, _deployment)
     return {"create": created, "update": updated, "one more": newcomers}
@@ -66,15 +66,15 @@ async def baseline(bench: Bench) -> dict[str, Any]:
 async def with_operator(bench: Bench, operator: Operator) -> dict[str, Any]:
     """Every figure of the operator, in one life of N services."""
     async with (
-        _namespace(bench, f"bench-{bench.services}") as namespace,
-        _running(operator),
+        own_namespace(bench, f"bench-{bench.services}") as namespace,
+        running(operator),
         View.of(bench.server, INFERENCE_SERVICE, namespace) as services,
     ):
         objects = [workload.inference_service(name, namespace) for name in bench.names()]
-        async with _measured(bench, "created", operator) as created:
-            await _all(bench.server.create(INFERENCE_SERVICE, obj) for obj in objects)
-            await services.until_all(bench.services, _serves)
-        found = {"create": created, "settled after s": await _settle(operator)}
+        async with measured(bench, "created", operator) as created:
+            await at_once(bench.server.create(INFERENCE_SERVICE, obj) for obj in objects)
+            await services.until_all(bench.services, serves)
+        found = {"create": created, "settled after s": await settle(operator)}
         progress(f"the operator is left alone for {_IDLE_SECONDS} s")
         found["idle"] = await _idle(operator)
         progress("one more service, drift and restarts")
@@ -82,9 +82,9 @@ async def with_operator(bench: Bench, operator: Operator) -> dict[str, Any]:
         found["drift"] = await _drift(bench, namespace, services)
         for number in (signal.SIGTERM, signal.SIGKILL):
             found[f"restart after {number.name}"] = await _restart(bench, operator, namespace, number)
-            await _settle(operator)
-        async with _measured(bench, "updated", operator) as found["update"]:
-            await _all(_merge(bench, obj, workload.release("2")) for obj in objects)
+            await settle(operator)
+        async with measured(bench, "updated", operator) as found["update"]:
+            await at_once(merge(bench, obj, workload.release("2")) for obj in objects)
             await services.until_all(bench.services, _runs_release_2)
     return found
 
@@ -107,9 +107,9 @@ async def _drift(bench: Bench, namespace: str, services: View) -> dict[str, Any]
     """On services of two pods, as only those have a budget."""
     pairs = [workload.inference_service(f"pair-{number}", namespace, pods=2) for number in range(drift.SAMPLES)]
     owners = {pair["metadata"]["name"] for pair in pairs}
-    await _all(bench.server.create(INFERENCE_SERVICE, pair) for pair in pairs)
+    await at_once(bench.server.create(INFERENCE_SERVICE, pair) for pair in pairs)
     for name in owners:
-        await services.until(name, _serves)
+        await services.until(name, serves)
     # Until the autoscalers have spoken, their first words would be measured too.
     await asyncio.sleep(2)
     return {kind.name: await drift.repairs(bench.server, kind, namespace, owners) for kind in drift.EDITS}
@@ -141,7 +141,7 @@ async def _idle(operator: Operator) -> dict[str, float]:
     return {"% of a core": round(100 * share, 2), "RSS MB": round(operator.rss() / 1e6, 1)}
 
 
-async def _settle(operator: Operator, *, seconds: float = 180) -> float:
+async def settle(operator: Operator, *, seconds: float = 180) -> float:
     """Wait until the operator has nothing to do any more; after how many seconds that was."""
     with stopwatch() as watch:
         while watch.seconds < seconds:
@@ -153,7 +153,7 @@ async def _settle(operator: Operator, *, seconds: float = 180) -> float:
 
 
 @asynccontextmanager
-async def _measured(bench: Bench, done: str, operator: Operator | None = None) -> AsyncIterator[dict[str, Any]]:
+async def measured(bench: Bench, done: str, operator: Operator | None = None) -> AsyncIterator[dict[str, Any]]:
     """Fills in time, requests and CPU of everybody when the block is left, and says that it is done."""
     found: dict[str, Any] = {}
     start, control_plane = bench.audit.here(), _component_seconds(bench.cluster)
@@ -181,7 +181,7 @@ def _component_seconds(cluster: Cluster) -> Mapping[str, float]:
 
 
 @asynccontextmanager
-async def _running(operator: Operator) -> AsyncIterator[None]:
+async def running(operator: Operator) -> AsyncIterator[None]:
     await operator.start()
     try:
         yield
@@ -190,7 +190,7 @@ async def _running(operator: Operator) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _namespace(bench: Bench, name: str) -> AsyncIterator[str]:
+async def own_namespace(bench: Bench, name: str) -> AsyncIterator[str]:
     """A namespace of a phase's own; gone with all that is in it when the block is left."""
     kubectl: Callable[..., str] = bench.cluster.kubectl
     await asyncio.to_thread(kubectl, "create", "namespace", name)
@@ -201,7 +201,7 @@ async def _namespace(bench: Bench, name: str) -> AsyncIterator[str]:
         await asyncio.to_thread(kubectl, "delete", "namespace", name, "--timeout=15m")
 
 
-async def _all(calls: Iterable[Awaitable[Any]]) -> None:
+async def at_once(calls: Iterable[Awaitable[Any]]) -> None:
     """Make all calls, a few at a time."""
     gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -214,7 +214,7 @@ async def _all(calls: Iterable[Awaitable[Any]]) -> None:
             group.create_task(one(call))
 
 
-async def _merge(bench: Bench, obj: Manifest, patch: Manifest) -> Manifest:
+async def merge(bench: Bench, obj: Manifest, patch: Manifest) -> Manifest:
     metadata = obj["metadata"]
     return await bench.server.merge(
         kind_of(obj), metadata["namespace"], metadata["name"], patch, subresource="", manager="bench"
@@ -226,18 +226,18 @@ def _deployment(name: str, namespace: str) -> Manifest:
     return next(o for o in workload.without_operator(name, namespace, value="2") if o["kind"] == DEPLOYMENT.name)
 
 
-def _is_ready(obj: Manifest) -> bool:
+def is_ready(obj: Manifest) -> bool:
     conditions = obj.get("status", {}).get("conditions", [])
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
-def _serves(service: Manifest) -> bool:
+def serves(service: Manifest) -> bool:
     """Ready, as observed for the object as it is now."""
-    return _is_ready(service) and service["status"].get("observedGeneration") == service["metadata"]["generation"]
+    return is_ready(service) and service["status"].get("observedGeneration") == service["metadata"]["generation"]
 
 
 def _runs_release_2(service: Manifest) -> bool:
-    if not workload.has_release(service, "2") or not _serves(service):
+    if not workload.has_release(service, "2") or not serves(service):
         return False
     rollout = service["status"]["rollout"]
     return bool(rollout["phase"] == "Stable" and rollout["stableRevision"] == rollout["currentRevision"])

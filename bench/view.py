@@ -12,10 +12,17 @@ from penstock.kinds import Kind, Manifest
 Test = Callable[[Manifest], bool]
 
 
+def _no_one(_: Manifest) -> None:
+    return
+
+
 class View:
     """The objects seen so far, by name. A wait ends in the turn of the event loop that brings the event."""
 
-    def __init__(self, server: ApiServer, kind: Kind, namespace: str) -> None:
+    def __init__(
+        self, server: ApiServer, kind: Kind, namespace: str, listener: Callable[[Manifest], None] = _no_one
+    ) -> None:
+        self._listener = listener
         self._server = server
         self._kind = kind
         self._namespace = namespace
@@ -25,9 +32,11 @@ class View:
 
     @classmethod
     @asynccontextmanager
-    async def of(cls, server: ApiServer, kind: Kind, namespace: str) -> AsyncIterator[Self]:
-        """A view that follows its kind until the block is left."""
-        view = cls(server, kind, namespace)
+    async def of(
+        cls, server: ApiServer, kind: Kind, namespace: str, listener: Callable[[Manifest], None] = _no_one
+    ) -> AsyncIterator[Self]:
+        """A view that follows its kind until the block is left; the listener hears of every object as it comes."""
+        view = cls(server, kind, namespace, listener)
         version = await view._list()
         following = asyncio.create_task(view._follow(version))
         try:
@@ -89,6 +98,7 @@ class View:
     def _take(self, obj: Manifest) -> None:
         name = obj["metadata"]["name"]
         self.objects[name] = obj
+        self._listener(obj)
         for awaited, test, done in self._waiting:
             if awaited == name and not done.done() and test(obj):
                 done.set_result(None)

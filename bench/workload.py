@@ -15,13 +15,15 @@ SERVER_IMAGE: Final = "penstock-server:bench"  # kwok pulls nothing.
 RELEASE: Final = "RELEASE"  # the environment variable whose change is a new revision
 
 
-def inference_service(name: str, namespace: str, *, pods: int = 1) -> Manifest:
+def inference_service(name: str, namespace: str, *, pods: int = 1, rollout: dict[str, Any] | None = None) -> Manifest:
     """A service of `pods` pods that an HPA may double, on kwok's nodes."""
     return {
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,
         "metadata": {"name": name, "namespace": namespace},
         "spec": {
+            # As the Deployments beside it are updated; bench/rollouts.py has two slots.
+            "rollout": rollout or {"strategy": "RollingUpdate"},
             "predictor": {
                 "minReplicas": pods,
                 "maxReplicas": 2 * pods,
@@ -31,7 +33,7 @@ def inference_service(name: str, namespace: str, *, pods: int = 1) -> Manifest:
                     "storageUri": "s3://models/smollm2",
                     "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
                 },
-            }
+            },
         },
     }
 
@@ -62,3 +64,12 @@ def without_operator(name: str, namespace: str, *, value: str | None = None) -> 
             target = {"apiVersion": DEPLOYMENT.api_version, "kind": DEPLOYMENT.name}
             child["spec"]["scaleTargetRef"] = {**target, "name": names.deployment(name, blue)}
     return wanted
+
+
+def second_slot(name: str, namespace: str) -> Manifest:
+    """The Deployment of the next release beside the first one, owned by nobody."""
+    found = next(o for o in without_operator(name, namespace, value="2") if o["kind"] == DEPLOYMENT.name)
+    found["metadata"]["name"] = names.deployment(name, names.Slot.GREEN)
+    for labels in (found["spec"]["selector"]["matchLabels"], found["spec"]["template"]["metadata"]["labels"]):
+        labels[names.LABEL_SLOT] = names.Slot.GREEN.value
+    return found

@@ -108,6 +108,8 @@ class ApiServer:
         accept = _METADATA_ONLY if metadata_only else _JSON
         while True:
             page = await self._call("list", kind, kind.path(namespace), query=query, accept=accept)
+            # Metadata alone of nothing at all comes as null.
+            page["items"] = page["items"] or []
             yield page
             if not page["metadata"].get("continue"):
                 return

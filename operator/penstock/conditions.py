@@ -108,6 +108,15 @@ def conditions(facts: Facts, now: datetime) -> list[meta.Condition]:
     return meta.keep_times(service.status.conditions, new)
 
 
+def unreadable(old: Iterable[meta.Condition], why: str, now: datetime) -> list[meta.Condition]:
+    """The conditions of a service whose spec makes no sense to this version: all else stays as it was last told."""
+    stalled = meta.Condition(
+        type=Condition.STALLED, status="True", reason=Reason.INVALID_SPEC, message=why, last_transition_time=now
+    )
+    new = by_type(old) | {Condition.STALLED: stalled}
+    return meta.keep_times(old, new.values())
+
+
 def by_type(found: Iterable[meta.Condition]) -> dict[str, meta.Condition]:
     return {condition.type: condition for condition in found}
 

@@ -44,15 +44,16 @@ async def gather(
     if template is None and not problems:
         template = pod.template(service, current, server_image=server_image)
     smoke_test = _smoke_test(service, template) if template and probes.can_reach_pods else None
+    annotations = active["metadata"].get("annotations", {}) if active else {}
     seen = Seen(
         service=service,
         current=current,
         slots={slot: observe.deployment(found) for slot, found in deployments.items() if found},
-        selected=observe.selected_slot(active) if active else None,
+        selected=observe.selected_slot(annotations),
         pods=pods,
         endpoints=store.endpoints(key),
         autoscaler=observe.autoscaler(autoscaler) if autoscaler else None,
-        annotations=active["metadata"].get("annotations", {}) if active else {},
+        annotations=annotations,
         templates=frozenset(stored) | frozenset(running),
         progress=await _progress(pods, service, current, probes),
         is_smoke_tested=smoke_test is not None,

@@ -134,7 +134,7 @@ class Seen:
     service: InferenceService
     current: str = ""  # the revision that the spec asks for
     slots: Mapping[Slot, SeenDeployment] = field(default_factory=dict)
-    selected: Slot | None = None  # the slot that the active Service picks; None while there is no Service
+    selected: Slot | None = None  # the slot that the active Service was last made to pick; None before any update
     pods: tuple[SeenPod, ...] = ()
     endpoints: Endpoints = Endpoints()
     autoscaler: SeenAutoscaler | None = None
@@ -148,7 +148,7 @@ class Seen:
 
     @property
     def active(self) -> Slot:
-        """The slot that serves; before there is a Service, the one that will."""
+        """The slot that serves, or will."""
         told = self.service.status.rollout
         return self.selected or Slot((told and told.active_slot) or Slot.BLUE)
 
@@ -292,9 +292,9 @@ def endpoints(obj: Manifest) -> Endpoints:
     )
 
 
-def selected_slot(service: Manifest) -> Slot | None:
-    """The slot that a projected Service picks; None for a selector that is not ours."""
-    slot = (service["spec"].get("selector") or {}).get(names.LABEL_SLOT)
+def selected_slot(annotations: Mapping[str, str]) -> Slot | None:
+    """The slot that we last led the traffic to. A selector that says something else was edited, and is put back."""
+    slot = annotations.get(names.ANNOTATION_ACTIVE_SLOT)
     return Slot(slot) if slot in tuple(Slot) else None
 
 

@@ -11,8 +11,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
+from pydantic import ValidationError
 
 from penstock import conditions, errors, failures, names, scaling, status
+from penstock.api.meta import Condition
 from penstock.api.v1alpha1 import InferenceService
 from penstock.apply import Vanished, apply
 from penstock.cluster import Cluster
@@ -69,9 +71,14 @@ class Reconciler:
 
     async def __call__(self, key: Key) -> timedelta | None:
         """Make one pass. Returns after how long to look again, or None. Raises what the API server's failures raise."""
-        service, version = self._store.service(key), self._store.version(key)
+        try:
+            service, version = self._store.service(key), self._store.version(key)
+        except ValidationError as error:
+            await self._report_unreadable(key, error)
+            return _REFUSED_AGAIN_AFTER
         if service is None or service.metadata.deletion_timestamp is not None:
             self._samples.forget(key)
+            self._store.waiting_for_room.discard(key)
             return None
         # Whole seconds, as the API has them: a deadline must be the same after a round trip through the status.
         now = self._clock().replace(microsecond=0)
@@ -161,20 +168,32 @@ class Reconciler:
 
         Returns the active Service's version, to guard its write with, where the traffic is to move.
         """
-        is_switch = seen.selected not in (None, decision.active)
+        is_switch = decision.active is not seen.active
         if not is_switch and not _takes_pods_away(seen, decision):
             return None
-        metadata = service.metadata
-        looked_at = [(SERVICE, metadata.name)]
-        looked_at += [(DEPLOYMENT, names.deployment(metadata.name, slot)) for slot in seen.slots]
+        metadata, known = service.metadata, self._store.children(service.metadata.uid)
+        wanted = [(SERVICE, metadata.name), *((DEPLOYMENT, names.deployment(metadata.name, slot)) for slot in Slot)]
+        looked_at = [(kind, name) for kind, name in wanted if (kind.name, name) in known]
         found = await asyncio.gather(*(self._cluster.get(kind, metadata.namespace, name) for kind, name in looked_at))
         for (kind, name), live in zip(looked_at, found, strict=True):
             if live is None:
                 self._store.drop(ObjectId(kind.name, metadata.namespace, name))
             if live is None or self._store.put(kind, live):
                 raise Vanished(f"{kind} {name} has changed")
-        version: str = found[0]["metadata"]["resourceVersion"] if found[0] else ""
-        return version if is_switch else None
+        versions = {live["kind"]: live["metadata"]["resourceVersion"] for live in found if live}
+        return versions.get(SERVICE.name) if is_switch else None
+
+    async def _report_unreadable(self, key: Key, error: ValidationError) -> None:
+        """Only an older version of the schema, or of this operator, can bring a spec here that does not parse."""
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+        raw = self._store.raw_status(key)
+        old = [Condition.model_validate(each) for each in raw.get("conditions", [])]
+        new = conditions.unreadable(old, told, self._clock().replace(microsecond=0))
+        patch = status.merge_patch(raw, {**raw, "conditions": [each.to_dict() for each in new]})
+        if patch:
+            await self._cluster.merge(INFERENCE_SERVICE, *key, {"metadata": {}, "status": patch}, subresource="status")
+            log.error("a spec that makes no sense", service=str(key), reason=told)
 
     async def _report(self, key: Key, facts: Facts, now: datetime) -> bool:
         """Write the status if it differs, and tell its transitions as Events. False if the service changed meanwhile.

@@ -76,6 +76,30 @@ def scenario(objects: Objects, names: list[str]) -> None:
     )
 
 
+def blue_green_scenario(objects: Objects, names: list[str]) -> None:
+    """Two slots: a first deployment, a switch, a revision that never comes up, one that is aborted, and one more."""
+    (name,) = names
+
+    def phase(expected: str) -> None:
+        found = objects.service(name).get("status", {})
+        current = found.get("observedGeneration") == objects.service(name)["metadata"]["generation"]
+        assert (current, found.get("rollout", {}).get("phase")) == (True, expected), found.get("rollout")
+
+    def step(expected: str, tag: str, **gates: Any) -> None:
+        rollout = {"strategy": "BlueGreen", "progressDeadlineSeconds": 600, "blueGreen": {"holdSeconds": 0}}
+        objects.edit(name, predictor=image(tag), rollout={**rollout, **gates})
+        eventually(lambda: phase(expected), within=PATIENCE)
+
+    objects.serve(name, rollout={"strategy": "BlueGreen"}, minReplicas=2)
+    eventually(lambda: phase("Stable"), within=PATIENCE)
+    step("Stable", "2")
+    step("RolledBack", "crash-loop", progressDeadlineSeconds=2)
+    step("Waiting", "3", blueGreen={"holdSeconds": 0, "autoPromote": False})
+    objects.annotate(name, action="abort:once")
+    eventually(lambda: phase("RolledBack"), within=PATIENCE)
+    step("Stable", "4", blueGreen={"holdSeconds": 0, "autoPromote": True})
+
+
 def outcome(objects: Objects, name: str) -> dict[str, Any]:
     """Everything that the operator wrote, without what differs from life to life: names, UIDs, times, versions."""
     found = {
@@ -90,6 +114,8 @@ def outcome(objects: Objects, name: str) -> dict[str, Any]:
     # The HPA speaks of its own last look at the metric, and the failure of the pod that happened to be first.
     for changeable in ("autoscaling", "modelStatus", "conditions"):
         anonymous["InferenceService"]["status"].pop(changeable, None)
+    # That an action was carried out is remembered in any case; in what words it was told, by the status alone.
+    anonymous["InferenceService"]["status"]["rollout"].get("lastAction", {}).pop("message", None)
     return anonymous
 
 
@@ -201,11 +227,41 @@ async def test_fifty_kills_change_nothing_about_the_outcome(
     gc.collect()  # Their sockets are to be found here, not in somebody else's test.
 
 
-async def _run(installation: Installation, objects: Objects, names: list[str], chance: random.Random | None) -> int:
+class AfterEveryWrite(random.Random):
+    """No chance at all: each life makes one write, and is dead before it hears of it."""
+
+    def randint(self, a: int, b: int) -> int:
+        del a, b
+        return 1
+
+    def random(self) -> float:
+        return 0.0
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <(socket|ssl):pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+async def test_a_kill_after_every_single_write_of_blue_green_rollouts_changes_nothing_about_their_end(
+    own_installation: Installation, own_objects: Objects
+) -> None:
+    assert await _run(own_installation, own_objects, ["calm"], None, blue_green_scenario) == 0
+    kills = await _run(own_installation, own_objects, ["killed"], AfterEveryWrite(), blue_green_scenario)
+    print(f"{kills} kills")
+    assert kills > 30
+    assert outcome(own_objects, "killed") == outcome(own_objects, "calm")
+    gc.collect()  # Their sockets are to be found here, not in somebody else's test.
+
+
+async def _run(
+    installation: Installation,
+    objects: Objects,
+    names: list[str],
+    chance: random.Random | None,
+    live_through: Callable[[Objects, list[str]], None] = scenario,
+) -> int:
     stop = asyncio.Event()
     operators = asyncio.ensure_future(lives(installation, chance, stop))
     try:
-        await asyncio.to_thread(scenario, objects, names)
+        await asyncio.to_thread(live_through, objects, names)
     finally:
         stop.set()
         kills = await operators

@@ -440,3 +440,25 @@ class TestRollouts:
         assert place.asked[-1] == ["10.0.0.2"]
         assert place.status["download"] == {"bytes": 7, "totalBytes": 9}
         assert again == timedelta(seconds=3)
+
+
+async def test_a_spec_that_makes_no_sense_to_this_version_is_told_and_nothing_is_touched() -> None:
+    place = Place()
+    await place.look()
+    place.roll_out()
+    await place.settle()
+    before = place.child("Deployment", "chat-blue")
+    place.edit(minReplicas="as many as it takes")
+    assert await place.look() is not None
+    assert place.condition("Stalled") == ("True", "InvalidSpec")
+    assert place.condition("Ready") == ("True", "Ready")
+    stalled = next(each for each in place.status["conditions"] if each["type"] == "Stalled")
+    assert "minReplicas" in stalled["message"]
+    # What stands in a spec may be a secret: the field is named, its value is not repeated.
+    assert "as many as it takes" not in stalled["message"]
+    assert place.child("Deployment", "chat-blue") == before
+    await place.look()
+    assert place.cluster.calls == []
+    place.edit(minReplicas=1)
+    await place.look()
+    assert place.condition("Stalled") == ("False", "Reconciled")

@@ -234,8 +234,10 @@ def _new(s: Situation) -> SeenDeployment | None:
 
 
 def _available(s: Situation) -> int:
+    """By the Deployment's count and by the pods themselves: the count still holds pods that are going already."""
     new = _new(s)
-    return new.available_of_revision if new is not None and new.is_observed else 0
+    ready = sum(1 for pod in s.seen.ready(s.seen.idle) if pod.revision == s.current)
+    return min(new.available_of_revision, ready) if new is not None and new.is_observed else 0
 
 
 def _preview(s: Situation) -> int:

@@ -66,7 +66,7 @@ def switch_back(s: Situation, stable: str) -> Decision:
             s.was,
             phase="Aborting",
             active_slot=(home if can_go else s.seen.active).value,
-            message=s.was.message if can_go else _waiting(s, missing),
+            message=_told(s) if can_go else _waiting(s, missing),
         ),
         target=stable,
         active=home if can_go else s.seen.active,
@@ -96,12 +96,17 @@ def _on_the_way(s: Situation, stable: str) -> Decision:
 
 
 def _way_back(s: Situation, stable: str) -> str:
-    return s.was.message or f"going back to revision {stable}"
+    return _told(s) or f"going back to revision {stable}"
 
 
 def _waiting(s: Situation, what: str) -> str:
-    told = s.was.message.partition("; waiting: ")[0]
+    told = _told(s)
     return f"{told}; waiting: {what}" if told else what
+
+
+def _told(s: Situation) -> str:
+    """Why it goes back, without what it last waited for."""
+    return s.was.message.partition("; waiting: ")[0]
 
 
 def _both(s: Situation, stable: str) -> dict[Slot, SlotPlan]:
@@ -165,5 +170,5 @@ def _settled(s: Situation, *, is_failed: bool, phase: str) -> RolloutStatus:
         active_slot=s.seen.active.value,
         preview_slot=was.preview_slot,
         last_action=was.last_action,
-        message=(was.message or again) if is_failed else f"revision {s.current} is rolled out",
+        message=(_told(s) or again) if is_failed else f"revision {s.current} is rolled out",
     )

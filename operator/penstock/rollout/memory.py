@@ -21,10 +21,7 @@ def remembered(seen: Seen) -> RolloutStatus:
     stable = seen.annotations.get(names.ANNOTATION_STABLE)
     if stable is None or stable not in seen.templates:
         return told if told.current_revision else changed(told, stable_revision=_rolled_out(seen))
-    failed = seen.annotations.get(names.ANNOTATION_FAILED)
-    # One that failed before the spec changed is of no interest any more.
-    noted = changed(told, stable_revision=stable, failed_revision=failed if failed == seen.current else None)
-    return _with_last_action(noted, seen)
+    return _with_last_action(_with_failure(changed(told, stable_revision=stable), seen), seen)
 
 
 def notes(rollout: RolloutStatus) -> dict[str, str]:
@@ -32,10 +29,25 @@ def notes(rollout: RolloutStatus) -> dict[str, str]:
     action = rollout.last_action
     pairs = (
         (names.ANNOTATION_STABLE, rollout.stable_revision),
+        (names.ANNOTATION_ACTIVE_SLOT, rollout.active_slot),
         (names.ANNOTATION_FAILED, rollout.failed_revision),
+        (names.ANNOTATION_FAILED_BECAUSE, rollout.reason),
         (names.ANNOTATION_LAST_ACTION, f"{action.verb}:{rollout.current_revision}:{action.id}" if action else None),
     )
     return {key: value for key, value in pairs if value}
+
+
+def _with_failure(told: RolloutStatus, seen: Seen) -> RolloutStatus:
+    """One that failed before the spec changed is of no interest any more."""
+    failed = seen.annotations.get(names.ANNOTATION_FAILED)
+    if failed != seen.current:
+        return changed(told, failed_revision=None, reason=None)
+    if told.failed_revision == failed:
+        return told
+    because = seen.annotations.get(names.ANNOTATION_FAILED_BECAUSE)
+    # Its status was wiped, or never written: in the latter case the way back has only begun.
+    phase = "Aborting" if told.current_revision else None
+    return changed(told, failed_revision=failed, reason=because, message="", phase=phase)
 
 
 def _rolled_out(seen: Seen) -> str | None:

@@ -1,0 +1,201 @@
+"""N services rolled blue/green at once, on a real control plane with fake nodes: `python -m bench.rollouts`.
+
+Beside it, in the same run, the same moves made by one client without any operator: a second Deployment, the selector of
+the Service once its pod is available, and after the hold the first Deployment without pods.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from penstock import names
+from penstock.cluster import connect
+from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Manifest, kind_of
+from penstock.metrics import Metrics, Snapshot
+from penstock.names import Slot
+from penstock.workqueue import TokenBucket
+
+from bench import machine, workload
+from bench.audit import AuditLog
+from bench.control_plane import flags
+from bench.phases import Bench, at_once, measured, merge, own_namespace, running, serves, settle
+from bench.process import Operator, install
+from bench.timing import spread, stopwatch
+from bench.view import View
+from tests.harness import local, requirements
+from tests.harness.cluster import Cluster
+from tests.harness.control_plane import HPA_SYNC_SECONDS
+from tests.harness.tools import cache_dir
+
+HOLD_SECONDS: Final = 30
+_ROLLOUT: Final = {
+    "strategy": "BlueGreen",
+    "blueGreen": {"holdSeconds": HOLD_SECONDS},
+    "smokeTest": {"enabled": False},  # Fake pods have no network.
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    reason = requirements.missing("local", "control-plane")
+    if reason:
+        print(f"error: {reason}", file=sys.stderr)
+        return 1
+    state = cache_dir() / "clusters" / "bench"
+    cluster = local.up("control-plane", state, hpa_sync_seconds=HPA_SYNC_SECONDS)
+    try:
+        results = asyncio.run(_measure(cluster, options.services))
+    finally:
+        local.down("control-plane", state)
+    print(_table(results))
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.rollouts", description=__doc__)
+    parser.add_argument("--services", type=int, default=1000, metavar="N", help="how many (default: 1000)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    return parser
+
+
+async def _measure(cluster: Cluster, services: int) -> dict[str, Any]:
+    assert cluster.audit_log is not None
+    operator = Operator(install(cluster, cluster.state), cluster.state / "logs" / "operator.log")
+    nothing = Metrics(lambda: Snapshot(is_leader=False, queue_depth=0, services_by_phase={}, objects_by_kind={}))
+    async with connect(nothing, TokenBucket(1e6, 1e6), str(cluster.kubeconfig)) as server:
+        bench = Bench(cluster, server, AuditLog(cluster.audit_log), services)
+        return {
+            "machine": machine.describe(),
+            "flags": flags(cluster),
+            "services": services,
+            "hold s": HOLD_SECONDS,
+            "without operator": await _by_hand(bench),
+            "operator": await _with_operator(bench, operator),
+        }
+
+
+async def _by_hand(bench: Bench) -> dict[str, Any]:
+    async with own_namespace(bench, f"rollouts-{bench.services}-bare") as namespace:
+        objects = [child for name in bench.names() for child in workload.without_operator(name, namespace)]
+        async with View.of(bench.server, DEPLOYMENT, namespace) as deployments:
+            await at_once(bench.server.create(kind_of(obj), obj) for obj in objects)
+            await deployments.until_all(bench.services, _is_available)
+            async with measured(bench, "rolled by hand") as found:
+                await at_once(_by_hand_one(bench, deployments, name, namespace) for name in bench.names())
+                await asyncio.sleep(HOLD_SECONDS)
+                gone = [_scaled_down(name, namespace) for name in bench.names()]
+                await at_once(merge(bench, obj, {"spec": {"replicas": 0}}) for obj in gone)
+    return found
+
+
+async def _by_hand_one(bench: Bench, deployments: View, name: str, namespace: str) -> None:
+    """One service's second Deployment, and its selector as soon as that is available."""
+    green = workload.second_slot(name, namespace)
+    await bench.server.create(DEPLOYMENT, green)
+    await deployments.until(green["metadata"]["name"], _is_available, seconds=600)
+    service = {"kind": SERVICE.name, "metadata": {"name": name, "namespace": namespace}}
+    await merge(bench, service, {"spec": {"selector": {names.LABEL_SLOT: Slot.GREEN.value}}})
+
+
+def _scaled_down(name: str, namespace: str) -> Manifest:
+    metadata = {"name": names.deployment(name, Slot.BLUE), "namespace": namespace}
+    return {"kind": DEPLOYMENT.name, "metadata": metadata}
+
+
+async def _with_operator(bench: Bench, operator: Operator) -> dict[str, Any]:
+    async with (
+        own_namespace(bench, f"rollouts-{bench.services}") as namespace,
+        running(operator),
+        View.of(bench.server, INFERENCE_SERVICE, namespace) as services,
+    ):
+        objects = [workload.inference_service(name, namespace, rollout=_ROLLOUT) for name in bench.names()]
+        await at_once(bench.server.create(INFERENCE_SERVICE, obj) for obj in objects)
+        await services.until_all(bench.services, serves)
+        await settle(operator)
+        switches = _Switches()
+        async with (
+            View.of(bench.server, DEPLOYMENT, namespace, switches.deployment),
+            View.of(bench.server, SERVICE, namespace, switches.service),
+            measured(bench, "rolled blue/green", operator) as found,
+        ):
+            await at_once(merge(bench, obj, workload.release("2")) for obj in objects)
+            await services.until_all(bench.services, _is_promoted)
+        found["available to selector"] = spread(switches.seconds())
+        found["one more, right after s"] = await _one_more(bench, namespace)
+        found["settled after s"] = await settle(operator)
+        found["operator CPU s until settled"] = round(operator.cpu_seconds(), 2)
+    return found
+
+
+async def _one_more(bench: Bench, namespace: str) -> float:
+    """From the create call to its Deployment."""
+    async with View.of(bench.server, DEPLOYMENT, namespace) as deployments:
+        with stopwatch() as watch:
+            await bench.server.create(INFERENCE_SERVICE, workload.inference_service("newcomer", namespace))
+            await deployments.until(names.deployment("newcomer", Slot.BLUE), lambda _: True)
+    return round(watch.seconds, 3)
+
+
+class _Switches:
+    """When each new slot became available, and when its Service led there, by the watches' events."""
+
+    def __init__(self) -> None:
+        self._available: dict[str, float] = {}
+        self._led: dict[str, float] = {}
+
+    def deployment(self, obj: Manifest) -> None:
+        name: str = obj["metadata"]["name"]
+        if name.endswith(f"-{Slot.GREEN}") and _is_available(obj):
+            self._available.setdefault(name.removesuffix(f"-{Slot.GREEN}"), time.perf_counter())
+
+    def service(self, obj: Manifest) -> None:
+        name: str = obj["metadata"]["name"]
+        if obj["spec"].get("selector", {}).get(names.LABEL_SLOT) == Slot.GREEN and not name.endswith("-preview"):
+            self._led.setdefault(name, time.perf_counter())
+
+    def seconds(self) -> list[float]:
+        return [max(at - self._available[name], 0) for name, at in self._led.items() if name in self._available]
+
+
+def _is_available(deployment: Manifest) -> bool:
+    status = deployment.get("status", {})
+    seen = status.get("observedGeneration") == deployment["metadata"]["generation"]
+    return bool(seen and status.get("availableReplicas", 0) >= 1)
+
+
+def _is_promoted(service: Manifest) -> bool:
+    rollout = service.get("status", {}).get("rollout", {})
+    is_new = workload.has_release(service, "2") and serves(service)
+    return bool(is_new and rollout["phase"] == "Stable" and rollout["stableRevision"] == rollout["currentRevision"])
+
+
+def _table(results: dict[str, Any]) -> str:
+    bare, own = results["without operator"], results["operator"]
+    counts = own["requests per service"]
+    rows = [
+        ("all promoted, s", bare["seconds"], own["seconds"], "<= 70"),
+        ("requests per service", bare["requests per service"]["all clients"], counts["all clients"], "<= 42"),
+        ("requests per service, operator", "", counts["operator"], ""),
+        ("operator CPU until settled, s", "", own["operator CPU s until settled"], "<= 40"),
+        ("available to selector, p50 ms", "", own["available to selector"]["p50 ms"], ""),
+        ("available to selector, p99 ms", "", own["available to selector"]["p99 ms"], "< 500"),
+        ("one more right after, s", "", own["one more, right after s"], "< 1"),
+        ("peak RSS, MB", "", own["operator peak RSS MB"], ""),
+    ]
+    about = results["machine"]
+    title = f"{results['services']} services, hold {results['hold s']} s; {about['cpu']}, {about['cores']} cores"
+    lines = [title, f"{'':<40}{'by hand':>12}{'Penstock':>12}  aim at 1,000"]
+    return "\n".join(
+        [*lines, *(f"{name:<40}{hand!s:>12}{mine!s:>12}  {aim}".rstrip() for name, hand, mine, aim in rows)]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
