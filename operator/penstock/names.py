@@ -33,7 +33,8 @@ ANNOTATION_PAUSED: Final = "penstock.dev/paused"
 ANNOTATION_RESTARTED_AT: Final = "penstock.dev/restarted-at"
 # `<verb>:<id>`; each id is handled once.
 ANNOTATION_ACTION: Final = "penstock.dev/action"
-# The hash of what we last applied: a field that we no longer set would otherwise go unnoticed.
+# For which service an object was last applied, and the hash of what: a field that we no longer set would otherwise go
+# unnoticed.
 ANNOTATION_APPLIED: Final = "penstock.dev/applied"
 # On the active Service: what a wiped status is rebuilt from.
 ANNOTATION_STABLE: Final = "penstock.dev/stable-revision"

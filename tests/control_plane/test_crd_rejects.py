@@ -147,6 +147,21 @@ REJECTED = {
         "spec.rollout.strategy: ",
         "must agree with predictor.deploymentStrategy.type",
     ),
+    "an analysis that is over before its first look": (
+        a_service(rollout={"analysis": {"intervalSeconds": 61}}),
+        "spec.rollout.analysis.intervalSeconds: ",
+        "may not be above durationSeconds",
+    ),
+    "a preview of no pods": (
+        a_service(rollout={"blueGreen": {"previewReplicas": 0}}),
+        "spec.rollout.blueGreen.previewReplicas: ",
+        "greater than or equal to 1",
+    ),
+    "a smoke test without a path to send it to": (
+        a_service(rollout={"smokeTest": {"path": "health"}}),
+        "spec.rollout.smokeTest.path: ",
+        "^/",
+    ),
     "an unknown strategy": (a_service(rollout={"strategy": "Hope"}), "spec.rollout.strategy: ", '"Recreate"'),
     "no time for progress": (
         a_service(rollout={"progressDeadlineSeconds": 0}),

@@ -74,6 +74,16 @@ class Latency(Model):
 class Analysis(Model):
     """What the new revision's own counters must show while it takes traffic."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.intervalSeconds <= self.durationSeconds",
+                "intervalSeconds may not be above durationSeconds: the analysis would be over before its first look",
+                path=".intervalSeconds",
+            )
+        )
+    )
+
     interval_seconds: int = Field(default=10, ge=1, description="Seconds from one look at the counters to the next.")
     duration_seconds: int = Field(default=60, ge=1, description="Seconds of looking before the analysis is over.")
     min_requests: int = Field(

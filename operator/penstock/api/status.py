@@ -133,6 +133,7 @@ class AnalysisStatus(Observation):
 class LastAction(Observation):
     """What became of the last action that a user asked for."""
 
+    number: int = Field(default=0, description="Counts the service's actions.")
     verb: str = Field(max_length=64, description="The action, such as promote.")
     id: str = Field(max_length=256, description="Its id: an action is carried out once.")
     result: Literal["Done", "Refused"] = Field(description="Done, or Refused with the reason.")

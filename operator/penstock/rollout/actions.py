@@ -31,7 +31,14 @@ def handled(s: Situation) -> Situation:
         after, message, result = s, str(refusal), "Refused"
     else:
         result = "Done"
-    done = LastAction(verb=verb[:64], id=(action_id or asked)[:_LONGEST_ID], result=result, message=message, time=s.now)
+    done = LastAction(
+        number=s.was.last_action.number + 1 if s.was.last_action else 1,
+        verb=verb[:64],
+        id=(action_id or asked)[:_LONGEST_ID],
+        result=result,
+        message=message,
+        time=s.now,
+    )
     return after.remembering(last_action=done)
 
 

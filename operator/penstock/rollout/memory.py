@@ -1,8 +1,13 @@
 """The rollout as last recorded: in the status, and for the case that it was wiped, on the active Service.
 
 The Service is written before the status, and in one write with its selector. So where the two differ, a pass was cut
-off between them, and the Service is right. Only what nothing else could tell is kept there.
+off between them, and the Service is right; only where it could not be written does the status know of a later action.
+Only what nothing else could tell is kept there.
 """
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
 
 from penstock import names
 from penstock.api.status import ActionVerb, LastAction, RolloutStatus
@@ -21,20 +26,43 @@ def remembered(seen: Seen) -> RolloutStatus:
     stable = seen.annotations.get(names.ANNOTATION_STABLE)
     if stable is None or stable not in seen.templates:
         return told if told.current_revision else changed(told, stable_revision=_rolled_out(seen))
-    return _with_last_action(_with_failure(changed(told, stable_revision=stable), seen), seen)
+    noted = _Noted.on(seen.annotations)
+    if told.last_action is not None and told.last_action.number > noted.number:
+        return told
+    return _with_last_action(_with_failure(changed(told, stable_revision=stable), seen), seen, noted)
 
 
 def notes(rollout: RolloutStatus) -> dict[str, str]:
     """What the active Service is to remember of it."""
-    action = rollout.last_action
     pairs = (
         (names.ANNOTATION_STABLE, rollout.stable_revision),
         (names.ANNOTATION_ACTIVE_SLOT, rollout.active_slot),
         (names.ANNOTATION_FAILED, rollout.failed_revision),
         (names.ANNOTATION_FAILED_BECAUSE, rollout.reason),
-        (names.ANNOTATION_LAST_ACTION, f"{action.verb}:{rollout.current_revision}:{action.id}" if action else None),
+        (names.ANNOTATION_LAST_ACTION, _Noted.of(rollout)),
     )
     return {key: value for key, value in pairs if value}
+
+
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """The last action as the Service has it: `number:verb:revision:id`."""
+
+    number: int = 0
+    verb: str = ""
+    revision: str = ""
+    id: str = ""
+
+    @staticmethod
+    def of(rollout: RolloutStatus) -> str | None:
+        action = rollout.last_action
+        return f"{action.number}:{action.verb}:{rollout.current_revision}:{action.id}" if action else None
+
+    @classmethod
+    def on(cls, annotations: Mapping[str, str]) -> Self:
+        """None, number 0, where there is none or somebody wrote something else there."""
+        number, *words = annotations.get(names.ANNOTATION_LAST_ACTION, "").split(":", 3)
+        return cls(int(number), *words) if number.isdecimal() and len(words) == len(cls.__slots__) - 1 else cls()
 
 
 def _with_failure(told: RolloutStatus, seen: Seen) -> RolloutStatus:
@@ -55,16 +83,14 @@ def _rolled_out(seen: Seen) -> str | None:
     return running.revision if running and running.revision and in_place.is_rolled_out(seen, running.revision) else None
 
 
-def _with_last_action(told: RolloutStatus, seen: Seen) -> RolloutStatus:
+def _with_last_action(told: RolloutStatus, seen: Seen, noted: _Noted) -> RolloutStatus:
     """An action that the Service knows and the status does not was carried out; only the record of it is lost."""
-    verb, _, rest = seen.annotations.get(names.ANNOTATION_LAST_ACTION, "").partition(":")
-    revision, _, action_id = rest.partition(":")
-    if not action_id or (told.last_action is not None and told.last_action.id == action_id):
+    if noted.number == 0 or (told.last_action is not None and told.last_action.number == noted.number):
         return told
-    action = LastAction(verb=verb, id=action_id, result="Done", message="carried out; how is not recorded any more")
-    if revision != seen.current:
-        return changed(told, last_action=action)
-    return changed(told, last_action=action, **_EFFECTS.get(verb, {}))
+    message = "carried out; how is not recorded any more"
+    action = LastAction(number=noted.number, verb=noted.verb, id=noted.id, result="Done", message=message)
+    effects = _EFFECTS.get(noted.verb, {}) if noted.revision == seen.current else {}
+    return changed(told, last_action=action, **effects)
 
 
 # What an action leaves behind besides the revisions that the Service remembers.
