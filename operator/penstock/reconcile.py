@@ -62,6 +62,7 @@ class Reconciler:
         server_image: str,
     ) -> None:
         self._samples = Samples()
+        self._seeded: dict[Key, str] = {}  # the version that the last seed was decided from
         self._cluster = cluster
         self._store = store
         self._probes = probes
@@ -78,6 +79,7 @@ class Reconciler:
             return _REFUSED_AGAIN_AFTER
         if service is None or service.metadata.deletion_timestamp is not None:
             self._samples.forget(key)
+            self._seeded.pop(key, None)
             self._store.waiting_for_room.discard(key)
             return None
         # Whole seconds, as the API has them: a deadline must be the same after a round trip through the status.
@@ -136,8 +138,11 @@ class Reconciler:
         Guarded by the version that we decided from, so that it can never overwrite an autoscaler's own write.
         """
         key = Key(service.metadata.namespace, service.metadata.name)
+        if self._seeded.get(key) == version:
+            return  # The watch has not told of it yet.
         patch = {"metadata": {"uid": service.metadata.uid, "resourceVersion": version}, "spec": {"replicas": replicas}}
         await self._cluster.merge(INFERENCE_SERVICE, *key, patch, subresource="scale", manager=names.SEED_FIELD_MANAGER)
+        self._seeded[key] = version
         log.info("seeded replicas for the autoscaler", service=str(key), replicas=replicas)
 
     async def _write(self, service: InferenceService, gathered: Gathered, facts: Facts) -> Problem | None:

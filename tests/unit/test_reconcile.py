@@ -328,6 +328,13 @@ class TestSeeding:
         await place.look()
         assert place.cluster.calls == []
 
+    async def test_a_pass_before_the_watch_has_told_of_the_seed_writes_nothing(self) -> None:
+        place = Place(maxReplicas=3)
+        await place.look()
+        place.cluster.calls.clear()
+        await place.reconcile(CHAT)
+        assert place.cluster.writes == []
+
     async def test_an_autoscalers_own_write_is_never_overwritten(self) -> None:
         place = Place(maxReplicas=3)
         place.cluster.deliver(place.store)
