@@ -13,7 +13,7 @@ from penstock.names import Slot
 from penstock.observe import Progress, Seen, SeenPod
 from penstock.probes import Probes
 from penstock.rollout import decide, smoke
-from penstock.rollout.capacity import Fit, Room
+from penstock.rollout.room import Fit, Room
 from penstock.scaling import scale
 from penstock.store import Child, Key, Store
 

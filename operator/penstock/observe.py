@@ -13,8 +13,7 @@ from penstock.api.v1alpha1 import InferenceService
 from penstock.kinds import Kind, Manifest
 from penstock.names import Slot
 from penstock.rollout.analysis import Window
-from penstock.rollout.capacity import Fit
-from penstock.rollout.plan import Room
+from penstock.rollout.room import Fit, Room
 
 # Status fields that a pass reads, by kind; everything else, above all times that tick, would only wake it for nothing.
 _STATUS_FIELDS: Mapping[str, tuple[str, ...]] = {

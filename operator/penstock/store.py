@@ -17,7 +17,7 @@ from penstock import names, observe
 from penstock.api.v1alpha1 import InferenceService
 from penstock.kinds import CHILDREN, ENDPOINT_SLICE, INFERENCE_SERVICE, NODE, POD, Kind, Manifest
 from penstock.observe import Endpoints, SeenPod
-from penstock.rollout import capacity, placement
+from penstock.rollout import claim, placement
 from penstock.rollout.capacity import Capacity
 
 
@@ -181,9 +181,9 @@ class Store:
         return {known.service} if known.service is not None and child != before else set()
 
     def _put_pod(self, service: Key | None, obj: Manifest) -> set[Key]:
-        claim = capacity.project_pod(obj)
+        taken = claim.project_pod(obj)
         key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
-        changed = self.capacity.drop_pod(key) if claim is None else self.capacity.put_pod(claim)
+        changed = self.capacity.drop_pod(key) if taken is None else self.capacity.put_pod(taken)
         woken = self._woken(changed)
         if service is None:
             return woken

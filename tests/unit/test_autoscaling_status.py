@@ -6,7 +6,7 @@ import pytest
 from penstock.api.status import AutoscalingStatus, InferenceServiceStatus
 from penstock.autoscaling import autoscaling
 from penstock.observe import SeenAutoscaler, SeenPod
-from penstock.rollout.capacity import Fit
+from penstock.rollout.room import Fit
 
 from tests.builders import T0, a_service, facts, pending, ready_pod, rolled_out, seen, with_status
 

@@ -4,10 +4,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from penstock import names
 from penstock.rollout import capacity, placement
-from penstock.rollout.capacity import Capacity, PodClaim
+from penstock.rollout.capacity import Capacity
+from penstock.rollout.claim import PodClaim, PodKey, project_pod, requests
 from penstock.rollout.placement import Node
+from penstock.rollout.room import Scarce
 
 GPU = "nvidia.com/gpu"
 
@@ -54,9 +55,7 @@ def a_mixed_spec(cpu: str, gpus: int) -> dict[str, Any]:
 
 
 def a_pod(name: str, spec: dict[str, Any], node: str | None = "node-1") -> PodClaim:
-    claim = capacity.project_pod(
-        {"metadata": {"namespace": "default", "name": name}, "spec": {**spec, "nodeName": node}}
-    )
+    claim = project_pod({"metadata": {"namespace": "default", "name": name}, "spec": {**spec, "nodeName": node}})
     assert claim is not None
     return claim
 
@@ -74,12 +73,12 @@ def amounts(**given: str) -> dict[str, Decimal]:
 
 def test_containers_that_run_together_are_added_up() -> None:
     spec = {"containers": [a_container(cpu="1", memory="1Gi"), a_container(cpu="500m")]}
-    assert capacity.requests(spec) == amounts(cpu="1.5", memory=str(1024**3), pods="1")
+    assert requests(spec) == amounts(cpu="1.5", memory=str(1024**3), pods="1")
 
 
 def test_the_largest_init_container_counts_when_it_is_above_the_sum() -> None:
     spec = {"initContainers": [a_container(cpu="2"), a_container(cpu="3")], "containers": [a_container(cpu="1")]}
-    assert capacity.requests(spec) == amounts(cpu="3", pods="1")
+    assert requests(spec) == amounts(cpu="3", pods="1")
 
 
 def test_a_sidecar_counts_with_the_containers_and_with_the_init_containers_after_it() -> None:
@@ -88,34 +87,32 @@ def test_a_sidecar_counts_with_the_containers_and_with_the_init_containers_after
         "initContainers": [a_container(cpu="4"), sidecar, a_container(cpu="3.5")],
         "containers": [a_container(cpu="2")],
     }
-    assert capacity.requests(spec)["cpu"] == Decimal("4.5")
+    assert requests(spec)["cpu"] == Decimal("4.5")
 
 
 def test_a_limit_without_a_request_is_the_request() -> None:
     spec = {"containers": [{"resources": {"limits": {"cpu": "2", GPU: "1"}, "requests": {"cpu": "1"}}}]}
-    assert capacity.requests(spec) == {"cpu": 1, GPU: 1, "pods": 1}
+    assert requests(spec) == {"cpu": 1, GPU: 1, "pods": 1}
 
 
 def test_overhead_of_the_runtime_class_is_added() -> None:
-    assert capacity.requests(a_spec(cpu="1", overhead={"cpu": "250m"}))["cpu"] == Decimal("1.25")
+    assert requests(a_spec(cpu="1", overhead={"cpu": "250m"}))["cpu"] == Decimal("1.25")
 
 
 def test_what_the_pod_itself_requests_comes_before_what_its_containers_do() -> None:
     spec = a_spec(cpu="1", resources={"requests": {"cpu": "3"}})
-    assert capacity.requests(spec)["cpu"] == 3
+    assert requests(spec)["cpu"] == 3
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
 def test_a_pod_that_has_ended_claims_nothing(phase: str) -> None:
     pod = {"metadata": {"namespace": "a", "name": "b"}, "spec": a_spec(), "status": {"phase": phase}}
-    assert capacity.project_pod(pod) is None
+    assert project_pod(pod) is None
 
 
-def test_a_claim_knows_its_service() -> None:
-    metadata = {"namespace": "a", "name": "b", "labels": {names.LABEL_SERVICE: "chat"}}
-    claim = capacity.project_pod({"metadata": metadata, "spec": a_spec()})
+def test_a_pod_that_has_no_node_yet_claims_nothing_of_one() -> None:
+    claim = project_pod({"metadata": {"namespace": "a", "name": "b"}, "spec": a_spec()})
     assert claim is not None
-    assert claim.service == "chat"
     assert claim.node is None
 
 
@@ -311,7 +308,7 @@ def test_an_overcommitted_node_has_nothing_free_rather_than_less() -> None:
 # What there is room for, with the service's own pods and without them.
 
 
-def a_key(name: str) -> capacity.PodKey:
+def a_key(name: str) -> PodKey:
     return "default", name
 
 
@@ -353,7 +350,7 @@ def test_the_gpu_is_the_scarce_resource_and_only_matching_nodes_are_summed_up() 
         a_node(name="cpu-only"),
     ]
     scarce = capacity.build(nodes, [a_pod("busy", a_gpu_spec(3), "a")]).room(a_gpu_spec(2), []).scarce
-    assert scarce == capacity.Scarce(GPU, Decimal(2), free=Decimal(3), total=Decimal(6))
+    assert scarce == Scarce(GPU, Decimal(2), free=Decimal(3), total=Decimal(6))
     assert scarce.have == "3 of 6 nvidia.com/gpu free"
     assert scarce.needed(3) == "6"
 
@@ -373,7 +370,7 @@ def test_the_gpu_is_the_scarce_resource_and_only_matching_nodes_are_summed_up() 
 )
 def test_the_scarcest_kind_of_resource_is_told(spec: dict[str, Any], resource: str, is_for_gpus: bool) -> None:
     room = Capacity().room(spec, [])
-    assert room.scarce == capacity.Scarce(resource, Decimal(1), free=Decimal(0), total=Decimal(0))
+    assert room.scarce == Scarce(resource, Decimal(1), free=Decimal(0), total=Decimal(0))
     assert room.is_for_gpus is is_for_gpus
 
 

@@ -7,7 +7,7 @@ import pytest
 from penstock.failures import Cause, causes, most_telling, patience_ends
 from penstock.names import Reason
 from penstock.observe import Ended, Seen, SeenDeployment, SeenPod
-from penstock.rollout.capacity import Fit
+from penstock.rollout.room import Fit
 
 from tests.builders import (
     T0,

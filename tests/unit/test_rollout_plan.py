@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from penstock.api.rollout import Strategy
 from penstock.names import GPU
 from penstock.rollout import capacity, placement
-from penstock.rollout.capacity import PodClaim
-from penstock.rollout.plan import Plan, Room, plan
+from penstock.rollout.claim import PodClaim, project_pod
+from penstock.rollout.plan import Plan, plan
+from penstock.rollout.room import Room
 
 
 def a_node(name: str, gpus: int, *, cpu: int = 64, taints: Any = ()) -> placement.Node:
@@ -26,7 +27,7 @@ def asking(gpus: int = 0, *, cpu: int | str = 0) -> dict[str, Any]:
 
 
 def running(name: str, node: str, spec: Mapping[str, Any]) -> PodClaim:
-    claim = capacity.project_pod(
+    claim = project_pod(
         {"metadata": {"namespace": "ml", "name": name}, "spec": {**spec, "nodeName": node}, "status": {}}
     )
     assert claim is not None

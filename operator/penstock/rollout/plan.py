@@ -12,10 +12,7 @@ spec's own.
 from dataclasses import dataclass
 
 from penstock.api.rollout import Strategy, Way
-from penstock.rollout.capacity import Room
-
-# `Room` is what a plan is made from: who hands one on finds both words here.
-__all__ = ["Plan", "Room", "plan"]
+from penstock.rollout.room import Room
 
 
 @dataclass(frozen=True, slots=True)
