@@ -113,12 +113,13 @@ def _fit(seen: Seen, store: Store, key: Key, running: Mapping[str, Manifest]) ->
 
 def _room(seen: Seen, store: Store, template: Manifest | None, now: datetime) -> Room | None:
     """Room for pods of the current revision, where a plan is to be made."""
-    wanted = scale(seen.service, len(seen.ready(seen.active))).replicas
+    serving = len(seen.ready(seen.active))
+    wanted = scale(seen.service, serving).replicas
     if template is None or not decide.needs_room(seen, now, wanted=wanted):
         return None
     namespace = seen.service.metadata.namespace
     own = [(namespace, pod.name) for pod in seen.pods if pod.slot == seen.active]
-    return store.capacity.room(template["spec"], own)
+    return store.capacity.room(template["spec"], own, serving=serving)
 
 
 async def _progress(pods: tuple[SeenPod, ...], service: InferenceService, current: str, probes: Probes) -> Progress:

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from penstock.api.rollout import Strategy
 from penstock.names import GPU
 from penstock.rollout import capacity, placement
+from penstock.rollout.capacity import Capacity
 from penstock.rollout.claim import PodClaim, project_pod
 from penstock.rollout.plan import Plan, plan
 from penstock.rollout.room import Room
@@ -19,14 +22,16 @@ from penstock.rollout.room import Room
 def a_node(name: str, gpus: int, *, cpu: int = 64, taints: Any = ()) -> placement.Node:
     allocatable = {"cpu": str(cpu), "pods": "110", **({GPU: str(gpus)} if gpus else {})}
     status = {"allocatable": allocatable, "conditions": [{"type": "Ready", "status": "True"}]}
-    return placement.project_node({"metadata": {"name": name}, "spec": {"taints": list(taints)}, "status": status})
+    metadata = {"name": name, "labels": {"host": name}}
+    return placement.project_node({"metadata": metadata, "spec": {"taints": list(taints)}, "status": status})
 
 
-def asking(gpus: int = 0, *, cpu: int | str = 0) -> dict[str, Any]:
-    return {"containers": [{"resources": {"requests": {"cpu": str(cpu), GPU: str(gpus)}}}]}
+def asking(gpus: int = 0, *, cpu: int | str = 0, host: str | None = None) -> dict[str, Any]:
+    selector = {"nodeSelector": {"host": host}} if host else {}
+    return {"containers": [{"resources": {"requests": {"cpu": str(cpu), GPU: str(gpus)}}}], **selector}
 
 
-def running(name: str, node: str, spec: Mapping[str, Any]) -> PodClaim:
+def running(name: str, node: str | None, spec: Mapping[str, Any]) -> PodClaim:
     claim = project_pod(
         {"metadata": {"namespace": "ml", "name": name}, "spec": {**spec, "nodeName": node}, "status": {}}
     )
@@ -34,32 +39,40 @@ def running(name: str, node: str, spec: Mapping[str, Any]) -> PodClaim:
     return claim
 
 
-def a_room(
+def a_cluster(
     *nodes: int,
     own: int | tuple[int, ...] = 0,
-    need: int = 1,
+    waiting: int = 0,
     old_need: int = 1,
     cpu: int = 0,
     cpu_per_node: int = 64,
     taints: Any = (),
-) -> Room:
-    """Nodes with so many GPUs each, so many of them taken by the service's own pods, and what a new pod needs."""
+) -> Capacity:
+    """Nodes with so many GPUs each, and so many of the service's own pods on each; `waiting` ones have none."""
     taken = (own,) if isinstance(own, int) else own
     cluster = [a_node(f"node-{i}", gpus, cpu=cpu_per_node, taints=taints) for i, gpus in enumerate(nodes)]
-    claims = [
-        running(f"own-{i}-{j}", f"node-{i}", asking(old_need, cpu=cpu)) for i, n in enumerate(taken) for j in range(n)
-    ]
-    return capacity.build(cluster, claims).room(asking(need, cpu=cpu), [claim.key for claim in claims])
+    spec = asking(old_need, cpu=cpu)
+    placed = [running(f"own-{i}-{j}", f"node-{i}", spec) for i, n in enumerate(taken) for j in range(n)]
+    return capacity.build(cluster, [*placed, *(running(f"waiting-{j}", None, spec) for j in range(waiting))])
+
+
+def a_room(
+    *nodes: int, need: int = 1, cpu: int = 0, new_cpu: int | None = None, host: str | None = None, **rest: Any
+) -> Room:
+    """What there is in such a cluster for a new pod that needs so much."""
+    cluster = a_cluster(*nodes, cpu=cpu, **rest)
+    spec = asking(need, cpu=cpu if new_cpu is None else new_cpu, host=host)
+    return cluster.room(spec, list(cluster.claims), serving=sum(1 for claim in cluster.claims.values() if claim.node))
 
 
 def a_cpu_room(free: int, *, of: int = 8, need: int = 1) -> Room:
     """One node without GPUs, on which somebody else's pod runs."""
     other = running("other", "node", asking(cpu=of - free))
-    return capacity.build([a_node("node", 0, cpu=of)], [other]).room(asking(cpu=need), [])
+    return capacity.build([a_node("node", 0, cpu=of)], [other]).room(asking(cpu=need), [], serving=0)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "room", "planned"),
+    ("wanted", "room", "found"),
     [
         pytest.param(
             2,
@@ -167,6 +180,93 @@ def a_cpu_room(free: int, *, of: int = 8, need: int = 1) -> Room:
         ),
         pytest.param(
             2,
+            a_room(2, own=2, need=2),
+            Plan(
+                "BlueGreen",
+                None,
+                "BlueGreen: 0 of 2 nvidia.com/gpu free, a second set needs 4; without the old pods 1 new pod fits, "
+                "and 2 serve: what serves stays as it is",
+            ),
+            id="the place of one pod holds no new one, and all places too few",
+        ),
+        pytest.param(
+            3,
+            a_room(4, own=3, need=2),
+            Plan(
+                "BlueGreen",
+                None,
+                "BlueGreen: 1 of 4 nvidia.com/gpu free, a second set needs 6; without the old pods 2 new pods fit, "
+                "and 3 serve: what serves stays as it is",
+            ),
+            id="the first new pod would fit in an old one's place, the last one would not",
+        ),
+        pytest.param(
+            2,
+            a_room(4, 4, own=(1, 1), old_need=4, host="node-0"),
+            Plan(
+                "Recreate",
+                None,
+                "Recreate: 0 of 4 nvidia.com/gpu free, and a new pod does not fit in every old one's place: all 2 "
+                "pods stop before their successors start",
+            ),
+            id="all new pods fit where one of the old ones is, and which old one goes first cannot be chosen",
+        ),
+        pytest.param(
+            1,
+            a_room(4, 4, own=(0, 1), old_need=4, need=8),
+            Plan(
+                "BlueGreen",
+                None,
+                "BlueGreen: no new pod fits even where the old ones are (needs 8 nvidia.com/gpu; 8 of 8 free on 2 "
+                "matching nodes, at most 4 on one): what serves stays as it is",
+            ),
+            id="the only pod is not stopped for one that fits nowhere",
+        ),
+        pytest.param(
+            1,
+            a_room(4, own=1, old_need=4, need=4, cpu=2, new_cpu=3, cpu_per_node=2),
+            Plan(
+                "BlueGreen",
+                None,
+                "BlueGreen: no new pod fits even where the old ones are (needs 3 cpu; 2 of 2 free on 1 matching node "
+                "with enough nvidia.com/gpu): what serves stays as it is",
+            ),
+            id="the only pod is not stopped for one that lacks CPUs in its place",
+        ),
+        pytest.param(
+            1,
+            a_room(4, 2, own=(1, 0), old_need=4, need=4, host="node-1"),
+            Plan(
+                "BlueGreen",
+                None,
+                "BlueGreen: no new pod fits even where the old ones are (needs 4 nvidia.com/gpu; 2 of 2 free on 1 "
+                "matching node): what serves stays as it is",
+            ),
+            id="the only pod is not stopped for one that may not run in its place",
+        ),
+        pytest.param(
+            2,
+            a_room(1, own=1, waiting=1),
+            Plan(
+                "Recreate",
+                None,
+                "Recreate: 0 of 1 nvidia.com/gpu free and 1 pod is all there is: it stops before its successor starts",
+            ),
+            id="two are wanted and one has a place: the Deployment controller would wait for the other for ever",
+        ),
+        pytest.param(
+            3,
+            a_room(2, own=2, waiting=1),
+            Plan(
+                "RollingUpdate",
+                0,
+                "RollingUpdate: 0 of 2 nvidia.com/gpu free: one pod stops before its successor starts, as soon as no "
+                "pod waits for room (1 of 3 do now)",
+            ),
+            id="more are wanted than have a place, and what they wait for is said",
+        ),
+        pytest.param(
+            2,
             a_room(8, own=2, cpu=3, cpu_per_node=8),
             Plan(
                 "RollingUpdate",
@@ -184,12 +284,12 @@ def a_cpu_room(free: int, *, of: int = 8, need: int = 1) -> Room:
         ),
     ],
 )
-def test_a_plan_for_pods_with_gpus(wanted: int, room: Room, planned: Plan) -> None:
-    assert plan("Auto", wanted, room) == planned
+def test_a_plan_for_pods_with_gpus(wanted: int, room: Room, found: Plan) -> None:
+    assert plan("Auto", wanted, room) == found
 
 
 @pytest.mark.parametrize(
-    ("wanted", "room", "planned"),
+    ("wanted", "room", "found"),
     [
         pytest.param(
             2,
@@ -217,13 +317,13 @@ def test_a_plan_for_pods_with_gpus(wanted: int, room: Room, planned: Plan) -> No
         ),
         pytest.param(
             200,
-            capacity.build([a_node("node", 0)], []).room({"containers": [{}]}, []),
+            capacity.build([a_node("node", 0)], []).room({"containers": [{}]}, [], serving=0),
             Plan("RollingUpdate", None, "RollingUpdate: 110 more pods fit, a second set needs 200"),
             id="pods that ask for nothing still take one of the node's places",
         ),
         pytest.param(
             1,
-            capacity.build([], []).room({"containers": [{}]}, []),
+            capacity.build([], []).room({"containers": [{}]}, [], serving=0),
             Plan(
                 "RollingUpdate",
                 None,
@@ -233,8 +333,63 @@ def test_a_plan_for_pods_with_gpus(wanted: int, room: Room, planned: Plan) -> No
         ),
     ],
 )
-def test_a_plan_for_pods_without_gpus(wanted: int, room: Room, planned: Plan) -> None:
-    assert plan("Auto", wanted, room) == planned
+def test_a_plan_for_pods_without_gpus(wanted: int, room: Room, found: Plan) -> None:
+    assert plan("Auto", wanted, room) == found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "serving", "all_that_stop"),
+    [
+        pytest.param(2, 1, "all 2 pods stop before their successors start", id="as many fit as serve"),
+        pytest.param(
+            2,
+            0,
+            "all 2 pods stop before their successors start",
+            id="nothing serves: what is broken never blocks the fix",
+        ),
+        pytest.param(1, 2, "it stops before its successor starts", id="as many fit as are wanted"),
+    ],
+)
+def test_pods_whose_places_hold_as_many_new_ones_as_it_takes_are_replaced_together(
+    wanted: int, serving: int, all_that_stop: str
+) -> None:
+    found = plan("Auto", wanted, replace(a_room(2, own=2, need=2), serving=serving))
+    assert found.way == "Recreate"
+    assert found.message.endswith(f": {all_that_stop}")
+
+
+@pytest.mark.parametrize(
+    ("room", "max_surge"),
+    [
+        pytest.param(a_room(0, own=4, need=0, old_need=0, cpu=2, cpu_per_node=8), None, id="each in its place"),
+        pytest.param(
+            a_room(0, own=4, need=0, old_need=0, cpu=2, new_cpu=3, cpu_per_node=8), 1, id="not in an old one's place"
+        ),
+        pytest.param(
+            a_room(0, own=4, need=0, old_need=0, cpu=2, new_cpu=3, cpu_per_node=11),
+            1,
+            id="one now, but no more in the old ones' places",
+        ),
+        pytest.param(
+            a_room(0, 0, own=(4, 0), need=0, old_need=0, cpu=2, cpu_per_node=8, host="node-1", new_cpu=4),
+            1,
+            id="some now, but none where the old ones are",
+        ),
+    ],
+)
+def test_the_spec_s_pace_is_kept_only_where_the_pods_that_it_stops_make_place_for_new_ones(
+    room: Room, max_surge: int | None
+) -> None:
+    found = plan("Auto", 4, room)
+    assert (found.way, found.max_surge) == ("RollingUpdate", max_surge)
+
+
+def test_a_pace_other_than_the_spec_s_is_said() -> None:
+    room = a_room(0, own=4, need=0, old_need=0, cpu=2, new_cpu=16, cpu_per_node=8)
+    assert plan("Auto", 4, room).message == (
+        "RollingUpdate: 0 of 8 cpu free, a second set needs 64; a new pod does not fit in every old one's place: none "
+        "stops before its successor is available"
+    )
 
 
 @pytest.mark.parametrize("strategy", ["RollingUpdate", "Recreate", "BlueGreen"])
@@ -259,41 +414,77 @@ def test_nodes_of_which_nothing_is_known_leave_the_pace_to_the_spec() -> None:
     assert plan("Auto", 2, None) == Plan("RollingUpdate", None, told)
 
 
+Case = tuple[Capacity, dict[str, Any], int]
+
+
 @st.composite
-def rooms(draw: st.DrawFn) -> Room:
-    nodes = draw(st.lists(st.integers(0, 4), max_size=3))
-    need, old_need, cpu = draw(st.integers(0, 4)), draw(st.integers(0, 2)), draw(st.integers(0, 5))
-    own = tuple(draw(st.integers(0, gpus // old_need if old_need else 2)) for gpus in nodes)
-    return a_room(*nodes, own=own, need=need, old_need=old_need, cpu=cpu, cpu_per_node=8)
+def rooms(draw: st.DrawFn) -> Case:
+    """A cluster with the service's own pods, the new revision's pod, and how many of the old ones serve."""
+    old_need, cpu = draw(st.integers(0, 2)), draw(st.sampled_from([0, 0, 2]))
+    own = draw(st.lists(st.integers(0, 3), min_size=1, max_size=3).map(tuple))
+    nodes = [pods * old_need + draw(st.integers(0, 2)) for pods in own]
+    cluster = a_cluster(*nodes, own=own, old_need=old_need, cpu=cpu, cpu_per_node=7)
+    host = draw(st.sampled_from([None, None, None, "node-0"]))
+    spec = asking(draw(st.integers(max(old_need - 1, 0), old_need + 1)), cpu=draw(st.integers(0, cpu + 1)), host=host)
+    return cluster, spec, draw(st.integers(0, sum(own)))
+
+
+def in_a(case: Case) -> Room:
+    cluster, spec, serving = case
+    return cluster.room(spec, list(cluster.claims), serving=serving)
+
+
+@given(st.integers(1, 6), rooms(), st.randoms(use_true_random=False))
+def test_every_pod_that_stops_first_makes_place_for_a_new_one_whichever_it_is(
+    wanted: int, case: Case, random: Random
+) -> None:
+    cluster, spec, _ = case
+    found = plan("Auto", wanted, in_a(case))
+    if found.way != "RollingUpdate" or found.max_surge == 1:
+        return
+    own = list(cluster.claims)
+    random.shuffle(own)
+    for number, key in enumerate(own):
+        cluster.drop_pod(key)
+        fit = cluster.fit(spec)
+        assert fit.copies >= 1
+        cluster.put_pod(running(f"new-{number}", random.choice(list(fit.by_node)), spec))
 
 
 @given(st.integers(1, 6), rooms())
-def test_a_plan_never_takes_a_pod_away_for_nothing(wanted: int, room: Room) -> None:
-    found = plan("Auto", wanted, room)
-    if found.max_surge == 0 or found.way == "Recreate":
+def test_pods_are_replaced_together_only_where_that_leaves_no_fewer(wanted: int, case: Case) -> None:
+    cluster, spec, serving = case
+    if plan("Auto", wanted, in_a(case)).way != "Recreate":
+        return
+    assert cluster.fit(spec).copies == 0
+    for key in list(cluster.claims):
+        cluster.drop_pod(key)
+    assert cluster.fit(spec).copies >= max(min(wanted, serving), 1)
+
+
+@given(st.integers(1, 6), rooms())
+def test_several_pods_stop_together_only_where_they_cannot_take_turns(wanted: int, case: Case) -> None:
+    room = in_a(case)
+    if plan("Auto", wanted, room).way == "Recreate":
+        assert wanted == 1 or room.own == 1 or not room.can_take_turns
+
+
+@given(st.integers(1, 6), rooms())
+def test_a_second_set_is_started_only_where_it_fits_or_nothing_may_be_stopped(wanted: int, case: Case) -> None:
+    room, serving = in_a(case), case[2]
+    if plan("Auto", wanted, room).way == "BlueGreen" and room.fit.copies < wanted:
         assert room.fit.copies == 0
-        assert room.fit_without_own.copies >= 1
+        assert room.fit_without_own.copies < max(min(wanted, serving), 1)
 
 
 @given(st.integers(1, 6), rooms())
-def test_only_a_single_pod_is_replaced_with_an_interruption(wanted: int, room: Room) -> None:
-    assert plan("Auto", wanted, room).way != "Recreate" or wanted == 1
-
-
-@given(st.integers(1, 6), rooms())
-def test_a_second_set_is_started_only_where_it_fits_or_nothing_would(wanted: int, room: Room) -> None:
-    if plan("Auto", wanted, room).way == "BlueGreen":
-        assert room.fit.copies >= wanted or room.fit_without_own.copies == 0
-
-
-@given(st.integers(1, 6), rooms())
-def test_the_plan_always_begins_its_message(wanted: int, room: Room) -> None:
-    found = plan("Auto", wanted, room)
+def test_the_plan_always_begins_its_message(wanted: int, case: Case) -> None:
+    found = plan("Auto", wanted, in_a(case))
     assert found.message.startswith(f"{found.way}: ")
 
 
 @given(st.integers(1, 6), rooms())
-def test_the_arithmetic_never_contradicts_the_plan(wanted: int, room: Room) -> None:
-    message = plan("Auto", wanted, room).message
+def test_the_arithmetic_never_contradicts_the_plan(wanted: int, case: Case) -> None:
+    message = plan("Auto", wanted, in_a(case)).message
     told = re.search(r"([\d.]+) of \S+ \S+ free, a (?:second set|pod) needs ([\d.]+)", message)
     assert told is None or Decimal(told[1]) < Decimal(told[2])

@@ -5,7 +5,7 @@ The rules are the scheduler's own filters, NodeResourcesFit, NodeAffinity, Taint
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -72,14 +72,21 @@ class Capacity:
         """Return how many more copies of the pod fit now, or why none does."""
         return room.fit(claim.requests(pod_spec), self._sites(pod_spec))
 
-    def room(self, pod_spec: Mapping[str, Any], own: Collection[PodKey]) -> Room:
+    def room(self, pod_spec: Mapping[str, Any], own: Collection[PodKey], *, serving: int) -> Room:
         """Return what there is for more copies of the pod; `own` are the pods that it may replace.
 
         Costs O(nodes + own): what the own pods claim is subtracted node by node, and nothing is copied.
         """
-        asked, sites = claim.requests(pod_spec), self._sites(pod_spec)
-        without_own = self._vacated(sites, self._placed(own))
-        return Room(room.fit(asked, sites), room.fit(asked, without_own), room.scarce(asked, sites))
+        asked, sites, placed = claim.requests(pod_spec), self._sites(pod_spec), self._placed(own)
+        without_own = [self._vacated(site, placed.get(site.node.name, [])) for site in sites]
+        return Room(
+            fit=room.fit(asked, sites),
+            fit_without_own=room.fit(asked, without_own),
+            scarce=room.scarce(asked, sites),
+            own=sum(len(pods) for pods in placed.values()),
+            serving=serving,
+            can_take_turns=self._can_take_turns(asked, sites, placed),
+        )
 
     def _sites(self, pod_spec: Mapping[str, Any]) -> list[Site]:
         found = ((node, placement.obstacle(pod_spec, node)) for node in self.nodes.values())
@@ -93,17 +100,25 @@ class Capacity:
                 placed[pod.node].append(pod)
         return placed
 
-    def _vacated(self, sites: Iterable[Site], gone: Mapping[str, list[PodClaim]]) -> list[Site]:
-        """Return the sites as they were if these pods, by node, were gone."""
-        return [
-            replace(site, free=self._without(site.node, gone[site.node.name]))
-            if site.obstacle is None and site.node.name in gone
-            else site
-            for site in sites
-        ]
+    def _vacated(self, site: Site, pods: Sequence[PodClaim]) -> Site:
+        """Return the site as it were if these pods, which are there, were gone."""
+        if site.obstacle is not None or not pods:
+            return site
+        return replace(site, free=self.free(site.node, claim.added(*(pod.requests for pod in pods))))
 
-    def _without(self, node: Node, pods: Iterable[PodClaim]) -> Amounts:
-        return self.free(node, claim.added(*(pod.requests for pod in pods)))
+    def _can_take_turns(self, asked: Amounts, sites: Iterable[Site], placed: Mapping[str, list[PodClaim]]) -> bool:
+        """Whether each of the pods makes place for a new one, whichever goes first: nobody can choose that.
+
+        One alone is not enough. With 3 pods of 1 GPU on a node with 4, a new one of 2 fits when the first has gone;
+        the second would go for nothing.
+        """
+        open_sites = {site.node.name: site for site in sites if site.obstacle is None}
+        return all(
+            node in open_sites
+            and claim.copies(asked, self._vacated(open_sites[node], pods).free) >= len(pods)
+            and all(claim.copies(asked, self._vacated(open_sites[node], [pod]).free) >= 1 for pod in pods)
+            for node, pods in placed.items()
+        )
 
     def _give_back(self, node: str, amounts: Amounts) -> None:
         used = self._used[node]

@@ -1,18 +1,21 @@
 """How a new revision is to come, by what there is room for: the safest way that can work, and its arithmetic in words.
 
-    a whole second set fits    BlueGreen
-    at least one more pod does RollingUpdate, one more and none missing
-    none, but several serve    RollingUpdate, none more and one missing
-    none, and one serves       Recreate: the only plan that interrupts the service, and it says so
+    a whole second set fits                                 BlueGreen
+    at least one more pod does                              RollingUpdate, one more and none missing
+    none, but each of several makes place for a new one     RollingUpdate, none more and one missing
+    none, but as many as serve fit in the places of all     Recreate: it interrupts the service, and says so
+    not even those                                          BlueGreen: it waits for room, and what serves stays
 
 That is for pods with GPUs. Those without share their nodes with much else: where no second set fits, the pace is the
-spec's own.
+spec's own, as long as the pods that it may stop make place for new ones.
 """
 
 from dataclasses import dataclass
 
 from penstock.api.rollout import Strategy, Way
 from penstock.rollout.room import Room
+
+_NO_PLACE = "a new pod does not fit in every old one's place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +37,51 @@ def plan(strategy: Strategy, wanted: int, room: Room | None) -> Plan:
         return _plan("RollingUpdate", "nothing is known of the nodes, so the pace is that of the spec")
     if room.fit.copies >= wanted:
         return _plan("BlueGreen", f"{_pods(room.fit.copies)}, a second set needs {wanted}")
-    return _with_gpus(wanted, room) if room.is_for_gpus else _plan("RollingUpdate", _no_second_set(wanted, room))
+    return _with_gpus(wanted, room) if room.is_for_gpus else _without_gpus(wanted, room)
 
 
 def _with_gpus(wanted: int, room: Room) -> Plan:
     if room.fit.copies > 0:
         return _plan("RollingUpdate", _no_second_set(wanted, room), max_surge=1)
-    if room.fit_without_own.copies == 0:
-        # The new revision asks for what exists nowhere: a pod that stopped for it would have stopped for nothing.
-        missing = f"no new pod fits even where the old ones are ({room.fit_without_own.message})"
-        return _plan("BlueGreen", f"{missing}: what serves stays as it is")
-    if wanted > 1:
-        return _plan("RollingUpdate", f"{_no_pod(room)}: one pod stops before its successor starts", max_surge=0)
-    return _plan("Recreate", f"{_no_pod(room)} and 1 pod is all there is: it stops before its successor starts")
+    if wanted > 1 and room.own > 1 and room.can_take_turns:
+        return _plan("RollingUpdate", _one_by_one(wanted, room), max_surge=0)
+    # What is broken never blocks the fix, so only pods that serve count.
+    if room.fit_without_own.copies >= max(min(wanted, room.serving), 1):
+        return _plan("Recreate", _interruption(wanted, room))
+    return _plan("BlueGreen", f"{_too_few(wanted, room)}: what serves stays as it is")
+
+
+def _without_gpus(wanted: int, room: Room) -> Plan:
+    if room.can_take_turns:
+        return _plan("RollingUpdate", _no_second_set(wanted, room))
+    stays = f"{_NO_PLACE}: none stops before its successor is available"
+    return _plan("RollingUpdate", f"{_no_second_set(wanted, room)}; {stays}", max_surge=1)
 
 
 def _plan(way: Way, why: str, *, max_surge: int | None = None) -> Plan:
     return Plan(way, max_surge, f"{way}: {why}")
+
+
+def _one_by_one(wanted: int, room: Room) -> str:
+    told = f"{_no_pod(room)}: one pod stops before its successor starts"
+    # The Deployment controller counts a pod that waits for room as the one that may be missing.
+    waiting = wanted - room.own
+    return told if waiting <= 0 else f"{told}, as soon as no pod waits for room ({waiting} of {wanted} do now)"
+
+
+def _interruption(wanted: int, room: Room) -> str:
+    if min(wanted, room.own) == 1:
+        return f"{_no_pod(room)} and 1 pod is all there is: it stops before its successor starts"
+    return f"{_no_pod(room)}, and {_NO_PLACE}: all {room.own} pods stop before their successors start"
+
+
+def _too_few(wanted: int, room: Room) -> str:
+    """Say why no pod may be stopped for a new one."""
+    fit = room.fit_without_own
+    if fit.copies == 0:
+        return f"no new pod fits even where the old ones are ({fit.message})"
+    number = "1 new pod fits" if fit.copies == 1 else f"{fit.copies} new pods fit"
+    return f"{_no_second_set(wanted, room)}; without the old pods {number}, and {room.serving} serve"
 
 
 def _no_second_set(wanted: int, room: Room) -> str:

@@ -47,6 +47,9 @@ class Room:
     fit: Fit
     fit_without_own: Fit
     scarce: Scarce | None  # None where the pod asks for nothing but its place among the node's `pods`
+    own: int  # the service's own pods that have a node
+    serving: int  # how many of them serve
+    can_take_turns: bool  # the place of each own pod holds a new one, whichever goes first, to the last of them
 
     @property
     def is_for_gpus(self) -> bool:
