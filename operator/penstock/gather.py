@@ -106,9 +106,10 @@ def _fit(seen: Seen, store: Store, key: Key, running: Mapping[str, Manifest]) ->
     if waiting is None:
         store.waiting_for_room.discard(key)
         return None
-    store.waiting_for_room.add(key)
     template = running.get(waiting.revision)
-    return store.capacity.fit(template["spec"]) if template else None
+    fit = store.capacity.fit(template["spec"]) if template else None
+    store.waiting_for_room.put(key, fit.rests_on if fit else frozenset())
+    return fit
 
 
 def _room(seen: Seen, store: Store, template: Manifest | None, now: datetime) -> Room | None:

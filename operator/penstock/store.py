@@ -19,6 +19,7 @@ from penstock.kinds import CHILDREN, ENDPOINT_SLICE, INFERENCE_SERVICE, NODE, PO
 from penstock.observe import Endpoints, SeenPod
 from penstock.rollout import claim, placement
 from penstock.rollout.capacity import Capacity
+from penstock.waiting import Waiting
 
 
 class Key(NamedTuple):
@@ -66,7 +67,7 @@ class Store:
     """Not thread-safe: it lives on the event loop."""
 
     capacity: Capacity = field(default_factory=Capacity)
-    waiting_for_room: set[Key] = field(default_factory=set)  # services with a pod that found no node
+    waiting_for_room: Waiting[Key] = field(default_factory=Waiting)  # services with a pod that found no node
     _known: dict[ObjectId, _Known] = field(default_factory=dict)
     _services: dict[Key, bytes] = field(default_factory=dict)
     _children: defaultdict[str, dict[tuple[str, str], Child]] = field(default_factory=lambda: defaultdict(dict))
@@ -157,7 +158,7 @@ class Store:
         if kind in CHILDREN:
             return self._put_child(kind, known, obj)
         if kind is NODE:
-            return self._woken(self.capacity.put_node(placement.project_node(obj)))
+            return self._woken_by_node(is_changed=self.capacity.put_node(placement.project_node(obj)))
         if kind is POD:
             return self._put_pod(known.service, obj)
         if kind is ENDPOINT_SLICE and known.service is not None:
@@ -184,7 +185,7 @@ class Store:
         taken = claim.project_pod(obj)
         key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
         changed = self.capacity.drop_pod(key) if taken is None else self.capacity.put_pod(taken)
-        woken = self._woken(changed)
+        woken = self.waiting_for_room.for_some_of(changed)
         if service is None:
             return woken
         pod = observe.pod(obj)
@@ -208,19 +209,19 @@ class Store:
             self._services.pop(key, None)
             self.waiting_for_room.discard(key)
         elif identity.kind == POD.name:
-            concerned |= self._woken(self.capacity.drop_pod((identity.namespace, identity.name)))
+            changed = self.capacity.drop_pod((identity.namespace, identity.name))
+            concerned |= self.waiting_for_room.for_some_of(changed)
             _discard(self._pods, known.service, identity.name)
         elif identity.kind == NODE.name:
-            concerned |= self._woken(self.capacity.drop_node(identity.name))
+            concerned |= self._woken_by_node(is_changed=self.capacity.drop_node(identity.name))
         elif identity.kind == ENDPOINT_SLICE.name:
             _discard(self._endpoints, known.service, identity.name)
         else:
             _discard(self._children, known.owner, (identity.kind, identity.name))
         return concerned
 
-    def _woken(self, changed: bool) -> set[Key]:
-        """Room appeared or went: those who wait for it want to know."""
-        return set(self.waiting_for_room) if changed else set()
+    def _woken_by_node(self, *, is_changed: bool) -> set[Key]:
+        return self.waiting_for_room.for_any() if is_changed else set()
 
 
 _SERVICE_METADATA = (

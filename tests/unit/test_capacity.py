@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from decimal import Decimal
 from typing import Any
 
@@ -9,7 +9,7 @@ from penstock.rollout import capacity, placement
 from penstock.rollout.capacity import Capacity
 from penstock.rollout.claim import PodClaim, PodKey, project_pod, requests
 from penstock.rollout.placement import Node
-from penstock.rollout.room import Room, Scarce
+from penstock.rollout.room import Fit, Room, Scarce
 
 GPU = "nvidia.com/gpu"
 
@@ -461,21 +461,26 @@ def test_a_heartbeat_changes_nothing_and_a_new_gpu_does() -> None:
 
 def test_a_pod_that_moves_from_waiting_to_its_node_takes_its_share_there() -> None:
     index = capacity.build([a_node()], [])
-    assert index.put_pod(a_pod("one", a_spec(cpu="2"), None))
+    assert index.put_pod(a_pod("one", a_spec(cpu="2"), None)) == set()
     assert index.requested("node-1") == {}
-    assert index.put_pod(a_pod("one", a_spec(cpu="2")))
-    assert not index.put_pod(a_pod("one", a_spec(cpu="2")))
+    assert index.put_pod(a_pod("one", a_spec(cpu="2"))) == {"cpu", "pods"}
+    assert index.put_pod(a_pod("one", a_spec(cpu="2"))) == set()
     assert index.requested("node-1") == {"cpu": 2, "pods": 1}
-    assert index.drop_pod(("default", "one"))
+    assert index.drop_pod(("default", "one")) == {"cpu", "pods"}
     assert index.requested("node-1") == {}
-    assert not index.drop_pod(("default", "one"))
+    assert index.drop_pod(("default", "one")) == set()
+
+
+def test_a_pod_that_is_resized_in_place_changes_what_it_had_and_what_it_has() -> None:
+    index = capacity.build([a_node()], [a_pod("one", a_gpu_spec())])
+    assert index.put_pod(a_pod("one", a_spec(cpu="2"))) == {GPU, "cpu", "pods"}
 
 
 CHANGES = st.lists(
     st.tuples(
         st.sampled_from("abc"),
         st.sampled_from([None, "node-1", "node-2", "unknown"]),
-        st.sampled_from(["drop", "100m", "333m", "2"]),
+        st.sampled_from(["drop", "none", "100m", "333m", "2"]),
         st.integers(0, 2),
     ),
     max_size=30,
@@ -485,12 +490,17 @@ NODES = [a_node_with({GPU: "2"}), a_node_with({GPU: "1"}, name="node-2")]
 
 def after(changes: list[tuple[str, str | None, str, int]]) -> Capacity:
     index = capacity.build(NODES, [])
-    for name, node, cpu, gpus in changes:
-        if cpu == "drop":
-            index.drop_pod(("default", name))
-        else:
-            index.put_pod(a_pod(name, a_mixed_spec(cpu, gpus), node))
+    for change in changes:
+        changed(index, change)
     return index
+
+
+def changed(index: Capacity, change: tuple[str, str | None, str, int]) -> Set[str]:
+    name, node, cpu, gpus = change
+    if cpu == "drop":
+        return index.drop_pod(("default", name))
+    # Not every pod asks for CPUs.
+    return index.put_pod(a_pod(name, a_gpu_spec(gpus) if cpu == "none" else a_mixed_spec(cpu, gpus), node))
 
 
 @given(CHANGES)
@@ -500,6 +510,51 @@ def test_any_history_ends_where_a_fresh_listing_would(changes: list[tuple[str, s
     for node in ("node-1", "node-2", "unknown"):
         assert index.requested(node) == fresh.requested(node)
         assert all(amount > 0 for amount in index.requested(node).values())
+
+
+@given(CHANGES, CHANGES, st.sampled_from(["100m", "1", "9"]), st.integers(0, 3))
+def test_an_answer_stays_as_long_as_nothing_of_what_it_rests_on_is_taken_or_given_back(
+    before: list[tuple[str, str | None, str, int]],
+    later: list[tuple[str, str | None, str, int]],
+    cpu: str,
+    gpus: int,
+) -> None:
+    index, spec = after(before), a_mixed_spec(cpu, gpus)
+    for change in later:
+        fit = index.fit(spec)
+        if not changed(index, change) & fit.rests_on:
+            assert index.fit(spec) == fit
+
+
+@pytest.mark.parametrize(
+    ("fit", "rests_on"),
+    [
+        pytest.param(Capacity().fit(a_mixed_spec("1", 1)), set(), id="no nodes"),
+        pytest.param(capacity.build([a_node()], []).fit(a_mixed_spec("1", 1)), set(), id="no node has GPUs"),
+        pytest.param(
+            capacity.build([a_node_with({GPU: "1"})], []).fit(a_mixed_spec("1", 2)),
+            {GPU},
+            id="too few GPUs on any node",
+        ),
+        pytest.param(
+            capacity.build([a_node_with({GPU: "1"})], []).fit(a_mixed_spec("9", 1)),
+            {GPU, "cpu"},
+            id="GPUs without CPUs",
+        ),
+        pytest.param(
+            capacity.build([a_node_with({GPU: "1"})], []).fit(
+                {"containers": [a_container(**{GPU: "1", "example.com/fpga": "1"})]}
+            ),
+            {GPU},
+            id="GPUs where another resource is never",
+        ),
+        pytest.param(
+            capacity.build([a_node_with({GPU: "1"})], []).fit(a_mixed_spec("1", 1)), {GPU, "cpu", "pods"}, id="room"
+        ),
+    ],
+)
+def test_an_answer_rests_on_what_was_looked_at(fit: Fit, rests_on: set[str]) -> None:
+    assert fit.rests_on == rests_on
 
 
 @given(CHANGES, st.sampled_from(["100m", "1", "9"]), st.integers(0, 3))

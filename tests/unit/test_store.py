@@ -48,6 +48,12 @@ def a_pod(version: int, *, service: str | None = "chat", name: str = "chat-0", *
     return an_object(name, version, service=service, owner=None, spec=spec, status=status)
 
 
+def on_a_node(version: int, **status: Any) -> Manifest:
+    """Somebody else's pod that asks for CPUs only."""
+    pod = a_pod(version, service=None, name="greedy", **status)
+    return {**pod, "spec": {**pod["spec"], "nodeName": "node"}}
+
+
 def endpoints(version: int, *pods: str, name: str = "chat-abc", of: str = "chat") -> Manifest:
     found = [{"conditions": {"ready": True}, "targetRef": {"name": pod}} for pod in pods]
     slice_ = an_object(name, version, owner=None, endpoints=found)
@@ -175,20 +181,77 @@ class TestPods:
         assert store.put(POD, a_pod(2, service="other")) == {CHAT, OTHER}
         assert (len(store.pods(CHAT)), len(store.pods(OTHER))) == (0, 1)
 
-    def test_room_that_appears_wakes_those_who_wait_for_it(self) -> None:
-        store = Store()
-        store.put(NODE, a_node(1, 1))
-        store.put(POD, a_pod(2, service=None, name="greedy"))
-        store.waiting_for_room.add(OTHER)
-        assert store.put(NODE, a_node(3, 4)) == {OTHER}
-        assert OTHER in store.drop(ObjectId("Pod", "ml", "greedy"))
-
     def test_a_deleted_service_waits_no_more(self) -> None:
         store = Store()
         store.put(INFERENCE_SERVICE, chat(1))
-        store.waiting_for_room.add(CHAT)
+        store.waiting_for_room.put(CHAT, frozenset({"cpu"}))
         store.drop(ObjectId(names.KIND, "ml", "chat"))
-        assert store.waiting_for_room == set()
+        assert store.put(NODE, a_node(2, 4)) == set()
+
+
+class TestWaitingForRoom:
+    """It is woken by what may change what it was told, and by nothing else: each pass costs a look at every node."""
+
+    def waiting(self, *resources: str) -> Store:
+        """Another service waits; what it was told rests on these resources."""
+        store = Store()
+        store.put(NODE, a_node(1, 1))
+        store.waiting_for_room.put(OTHER, frozenset(resources))
+        return store
+
+    def test_a_node_that_changes_wakes_it_and_a_heartbeat_does_not(self) -> None:
+        store = self.waiting()
+        assert store.put(NODE, a_node(3, 4)) == {OTHER}
+        assert store.put(NODE, a_node(4, 4)) == set()
+        assert store.drop(ObjectId("Node", "", "node")) == {OTHER}
+
+    @pytest.mark.parametrize(
+        ("change", "is_woken"),
+        [
+            pytest.param({"labels": {"a": "b"}}, True, id="labels"),
+            pytest.param({"annotations": {"a": "b"}}, False, id="annotations"),
+        ],
+    )
+    def test_what_decides_whether_a_node_may_be_used_wakes_it(self, change: dict[str, Any], is_woken: bool) -> None:
+        store, node = self.waiting(), a_node(2, 1)
+        node["metadata"] |= change
+        assert store.put(NODE, node) == ({OTHER} if is_woken else set())
+
+    @pytest.mark.parametrize(
+        "spec",
+        [
+            pytest.param({"unschedulable": True}, id="a cordon"),
+            pytest.param({"taints": [{"key": "k", "effect": "NoSchedule"}]}, id="a taint"),
+        ],
+    )
+    def test_a_node_that_takes_no_more_pods_wakes_it(self, spec: dict[str, Any]) -> None:
+        store = self.waiting()
+        assert store.put(NODE, {**a_node(2, 1), "spec": spec}) == {OTHER}
+
+    def test_pods_wake_it_when_they_get_a_node_end_or_go(self) -> None:
+        store = self.waiting("cpu")
+        assert store.put(POD, on_a_node(2)) == {OTHER}
+        assert store.put(POD, on_a_node(3, podIP="10.0.0.1")) == set()
+        assert store.put(POD, on_a_node(4, phase="Succeeded")) == {OTHER}
+        assert store.drop(ObjectId("Pod", "ml", "greedy")) == set()
+        store.put(POD, on_a_node(5))
+        assert store.drop(ObjectId("Pod", "ml", "greedy")) == {OTHER}
+
+    def test_a_pod_that_waits_itself_takes_nothing_from_it(self) -> None:
+        store = self.waiting("cpu")
+        assert store.put(POD, a_pod(2, service=None, name="greedy")) == set()
+        assert store.drop(ObjectId("Pod", "ml", "greedy")) == set()
+
+    def test_a_pod_that_takes_nothing_of_what_it_waits_for_leaves_it_asleep(self) -> None:
+        store = self.waiting("nvidia.com/gpu")
+        assert store.put(POD, on_a_node(2)) == set()
+        assert store.drop(ObjectId("Pod", "ml", "greedy")) == set()
+
+    def test_one_that_has_found_room_waits_no_more(self) -> None:
+        store = self.waiting("cpu")
+        store.waiting_for_room.discard(OTHER)
+        store.waiting_for_room.discard(OTHER)
+        assert store.put(NODE, a_node(2, 4)) == set()
 
 
 class TestEndpoints:

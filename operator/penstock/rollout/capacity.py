@@ -5,7 +5,7 @@ The rules are the scheduler's own filters, NodeResourcesFit, NodeAffinity, Taint
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -15,12 +15,15 @@ from penstock.rollout.claim import NOTHING, ZERO, Amounts, PodClaim, PodKey
 from penstock.rollout.placement import Node
 from penstock.rollout.room import Fit, Room, Site
 
+_NONE: Set[str] = frozenset()
+
 
 @dataclass
 class Capacity:
     """Nodes and claims, kept up to date object by object, so that asking costs O(nodes) and not O(pods).
 
-    The changing methods return whether anything that matters for scheduling changed; a heartbeat does not.
+    What changes a node returns whether anything that matters for scheduling changed, which a heartbeat does not; what
+    changes a pod returns the resources of which some node has more or less now.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -35,23 +38,23 @@ class Capacity:
     def drop_node(self, name: str) -> bool:
         return self.nodes.pop(name, None) is not None
 
-    def put_pod(self, pod: PodClaim) -> bool:
+    def put_pod(self, pod: PodClaim) -> Set[str]:
         if self.claims.get(pod.key) == pod:
-            return False
-        self.drop_pod(pod.key)
+            return _NONE
+        given_back = self.drop_pod(pod.key)
         self.claims[pod.key] = pod
-        if pod.node is not None:
-            used = self._used[pod.node]
-            used.update(claim.added(used, pod.requests))
-        return True
+        if pod.node is None:
+            return given_back
+        used = self._used[pod.node]
+        used.update(claim.added(used, pod.requests))
+        return given_back | pod.requests.keys()
 
-    def drop_pod(self, key: PodKey) -> bool:
+    def drop_pod(self, key: PodKey) -> Set[str]:
         pod = self.claims.pop(key, None)
-        if pod is None:
-            return False
-        if pod.node is not None:
-            self._give_back(pod.node, pod.requests)
-        return True
+        if pod is None or pod.node is None:
+            return _NONE
+        self._give_back(pod.node, pod.requests)
+        return pod.requests.keys()
 
     def requested(self, node: str) -> Amounts:
         """Return what the pods on the node request together, without zeroes."""

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from penstock import names
@@ -17,6 +17,7 @@ class Fit:
     by_node: Mapping[str, int]
     message: str  # one sentence: the copies that fit, or what is missing where
     short_of: str | None = None  # the resource no matching node has enough of; None also when no node matches
+    rests_on: frozenset[str] = frozenset()  # the resources that pods would have to take or give back to change this
 
     @property
     def copies(self) -> int:
@@ -75,7 +76,7 @@ def fit(asked: Amounts, sites: Sequence[Site]) -> Fit:
     if not by_node:
         return _shortfall(asked, sites)
     told = _count(sum(by_node.values()), "more copy", "more copies")
-    return Fit(by_node, f"{told} fit on {_count(len(by_node), 'node')}")
+    return Fit(by_node, f"{told} fit on {_count(len(by_node), 'node')}", rests_on=frozenset(asked))
 
 
 def scarce(asked: Amounts, sites: Iterable[Site]) -> Scarce | None:
@@ -99,9 +100,10 @@ def _shortfall(asked: Amounts, sites: Sequence[Site]) -> Fit:
             break
         left = [site for site in offering if site.free[resource] >= asked[resource]]
         if not left:
-            return Fit({}, _arithmetic(resource, asked[resource], offering, enough), resource)
+            told = _arithmetic(resource, asked[resource], offering, enough)
+            return Fit({}, told, resource, frozenset([*enough, resource]))
         enough.append(resource)
-    return _mismatch(asked, sites)
+    return replace(_mismatch(asked, sites), rests_on=frozenset(enough))
 
 
 def _arithmetic(resource: str, need: Decimal, offering: Sequence[Site], enough: Sequence[str]) -> str:
