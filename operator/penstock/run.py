@@ -25,6 +25,7 @@ from penstock.metrics import Metrics, Snapshot
 from penstock.probes import NoProbes, PodProbes, Probes
 from penstock.reconcile import Reconciler
 from penstock.reflector import Reflector
+from penstock.rollout.capacity import Capacity
 from penstock.settings import Settings
 from penstock.store import Key, Store
 from penstock.watchdog import Watchdog, Watched
@@ -61,7 +62,7 @@ class Parts:
 
 async def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
     """Run until SIGTERM or SIGINT. Raises NotInstalled, LeaseLost, or whatever ended a part that must not end."""
-    store = Store()
+    store = Store(Capacity(sees_all_pods=not settings.namespaces))
 
     def snapshot() -> Snapshot:
         return Snapshot(election.is_leader, queue.depth, _phases(store), store.numbers())

@@ -404,6 +404,24 @@ def test_pods_take_turns_where_every_place_holds_a_new_one(room: Room, can_take_
     assert room.can_take_turns is can_take_turns
 
 
+@pytest.mark.parametrize(
+    ("gpus", "copies", "can_take_turns"),
+    [
+        pytest.param(1, 2, True, id="as much as its predecessor"),
+        pytest.param(2, 1, False, id="more than its predecessor"),
+    ],
+)
+def test_where_not_all_pods_are_seen_only_what_the_own_pods_give_back_is_sure(
+    gpus: int, copies: int, can_take_turns: bool
+) -> None:
+    own = [a_pod(name, a_gpu_spec()) for name in "ab"]
+    index = capacity.build([a_node_with({GPU: "8"})], own)
+    index.sees_all_pods = False
+    room = index.room(a_gpu_spec(gpus), [pod.key for pod in own], serving=2)
+    assert not room.sees_all_pods
+    assert (room.fit_without_own.copies, room.can_take_turns) == (copies, can_take_turns)
+
+
 def test_own_pods_count_from_when_they_have_a_node() -> None:
     pods = [a_pod("placed", a_spec()), a_pod("waiting", a_spec(), None)]
     room = capacity.build([a_node()], pods).room(a_spec(), [*(pod.key for pod in pods), a_key("gone")], serving=1)

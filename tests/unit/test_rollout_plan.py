@@ -392,6 +392,22 @@ def test_a_pace_other_than_the_spec_s_is_said() -> None:
     )
 
 
+@pytest.mark.parametrize(("wanted", "way"), [(2, "BlueGreen"), (5, "RollingUpdate")])
+def test_a_plan_that_may_have_missed_pods_says_so(wanted: int, way: str) -> None:
+    found = plan("Auto", wanted, replace(a_room(5, own=2), sees_all_pods=False))
+    assert found.way == way
+    assert found.message.endswith(" (pods outside the watched namespaces are not counted)")
+
+
+def test_the_only_pod_is_not_stopped_for_room_that_an_unseen_pod_may_have() -> None:
+    cluster = a_cluster(2, own=1)
+    cluster.sees_all_pods = False
+    assert plan("Auto", 1, cluster.room(asking(2), list(cluster.claims), serving=1)).message == (
+        "BlueGreen: no new pod fits even where the old ones are (needs 2 nvidia.com/gpu; 1 of 2 free on 1 matching "
+        "node): what serves stays as it is (pods outside the watched namespaces are not counted)"
+    )
+
+
 @pytest.mark.parametrize("strategy", ["RollingUpdate", "Recreate", "BlueGreen"])
 @pytest.mark.parametrize("room", [None, a_room(2, own=2)], ids=["nothing known", "a full cluster"])
 @pytest.mark.parametrize("wanted", [0, 2])

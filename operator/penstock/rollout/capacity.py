@@ -28,6 +28,7 @@ class Capacity:
 
     nodes: dict[str, Node] = field(default_factory=dict)
     claims: dict[PodKey, PodClaim] = field(default_factory=dict)
+    sees_all_pods: bool = True  # False where only some namespaces are watched: `free` may then be too much
     _used: defaultdict[str, dict[str, Decimal]] = field(default_factory=lambda: defaultdict(dict))
 
     def put_node(self, node: Node) -> bool:
@@ -89,6 +90,7 @@ class Capacity:
             own=sum(len(pods) for pods in placed.values()),
             serving=serving,
             can_take_turns=self._can_take_turns(asked, sites, placed),
+            sees_all_pods=self.sees_all_pods,
         )
 
     def _sites(self, pod_spec: Mapping[str, Any]) -> list[Site]:
@@ -107,7 +109,12 @@ class Capacity:
         """Return the site as it were if these pods, which are there, were gone."""
         if site.obstacle is not None or not pods:
             return site
-        return replace(site, free=self.free(site.node, claim.added(*(pod.requests for pod in pods))))
+        gone = claim.added(*(pod.requests for pod in pods))
+        free = self.free(site.node, gone)
+        if not self.sees_all_pods:
+            # Unseen pods may have the rest: sure is only what these give back.
+            free = {resource: min(amount, gone.get(resource, ZERO)) for resource, amount in free.items()}
+        return replace(site, free=free)
 
     def _can_take_turns(self, asked: Amounts, sites: Iterable[Site], placed: Mapping[str, list[PodClaim]]) -> bool:
         """Whether each of the pods makes place for a new one, whichever goes first: nobody can choose that.

@@ -10,11 +10,12 @@ That is for pods with GPUs. Those without share their nodes with much else: wher
 spec's own, as long as the pods that it may stop make place for new ones.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from penstock.api.rollout import Strategy, Way
 from penstock.rollout.room import Room
 
+_UNSEEN = "pods outside the watched namespaces are not counted"
 _NO_PLACE = "a new pod does not fit in every old one's place"
 
 
@@ -35,6 +36,11 @@ def plan(strategy: Strategy, wanted: int, room: Room | None) -> Plan:
         return _plan("RollingUpdate", "no pods are wanted, so nothing has to fit")
     if room is None:
         return _plan("RollingUpdate", "nothing is known of the nodes, so the pace is that of the spec")
+    found = _by_room(wanted, room)
+    return found if room.sees_all_pods else replace(found, message=f"{found.message} ({_UNSEEN})")
+
+
+def _by_room(wanted: int, room: Room) -> Plan:
     if room.fit.copies >= wanted:
         return _plan("BlueGreen", f"{_pods(room.fit.copies)}, a second set needs {wanted}")
     return _with_gpus(wanted, room) if room.is_for_gpus else _without_gpus(wanted, room)

@@ -51,6 +51,7 @@ class Room:
     own: int  # the service's own pods that have a node
     serving: int  # how many of them serve
     can_take_turns: bool  # the place of each own pod holds a new one, whichever goes first, to the last of them
+    sees_all_pods: bool  # False: pods of other namespaces may have what seems to be free
 
     @property
     def is_for_gpus(self) -> bool:
