@@ -323,6 +323,16 @@ def leads_to_green(objects: Objects, name: str) -> None:
     assert leads_to(objects, name) == "green", rollout(objects, name)
 
 
+def ready_uids(objects: Objects, name: str) -> set[str]:
+    """The pods that serve and are not about to go."""
+    return {
+        pod["metadata"]["uid"]
+        for pod in pods(objects, name)
+        if "deletionTimestamp" not in pod["metadata"]
+        and any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", []))
+    }
+
+
 class TestAuto:
     def auto(self, **options: Any) -> dict[str, Any]:
         return {"strategy": "Auto", "progressDeadlineSeconds": LONG, "blueGreen": {"holdSeconds": 0}, **options}
@@ -334,6 +344,7 @@ class TestAuto:
             pytest.param((3, 2), "RollingUpdate: 1 of 3 nvidia.com/gpu free", id="one more pod fits"),
             pytest.param((2, 2), "RollingUpdate: 0 of 2 nvidia.com/gpu free", id="none fits beside several"),
             pytest.param((1, 1), "Recreate: 0 of 1 nvidia.com/gpu free", id="none fits beside the only one"),
+            pytest.param((1, 2), "Recreate: 0 of 1 nvidia.com/gpu free", id="two are wanted and there is room for one"),
         ],
     )
     def test_it_takes_the_safest_way_there_is_room_for_and_finishes(
@@ -347,6 +358,43 @@ class TestAuto:
         found = eventually(lambda: serving(objects, name, "2"))
         assert found["status"]["rollout"]["plan"].startswith(plan)
         assert found["status"]["rollout"]["strategy"] == plan.partition(":")[0]
+        # This operator looks after some namespaces only.
+        assert found["status"]["rollout"]["plan"].endswith(" (pods outside the watched namespaces are not counted)")
+
+    @pytest.mark.parametrize(
+        ("gpus", "plan"),
+        [
+            pytest.param(1, "BlueGreen: no new pod fits even where the old ones are", id="the only pod"),
+            pytest.param(2, "BlueGreen: 0 of 2 nvidia.com/gpu free, a second set needs 4", id="one of several"),
+        ],
+    )
+    def test_no_pod_stops_for_a_revision_that_needs_more_gpus_than_its_place_has(
+        self, objects: Objects, pool: Pool, name: str, gpus: int, plan: str
+    ) -> None:
+        pool.grow(gpus)
+        pool.serve(name, 1, rollout=self.auto(progressDeadlineSeconds=5), minReplicas=gpus)
+        eventually(lambda: serving(objects, name, "1"))
+        before = ready_uids(objects, name)
+        objects.edit(name, predictor={"model": {"resources": {"limits": {"nvidia.com/gpu": "2"}}}})
+        eventually(lambda: blockers(objects.service(name))["InsufficientGPU"])
+        assert rollout(objects, name)["plan"].startswith(plan)
+        assert before <= ready_uids(objects, name)
+        eventually(lambda: in_phase(objects, name, "RolledBack"))
+        assert before <= ready_uids(objects, name)
+        assert_condition(objects.service(name), "Stalled", "True", "ProgressDeadlineExceeded")
+
+    def test_no_pod_without_gpus_stops_for_a_revision_that_fits_nowhere(self, objects: Objects, name: str) -> None:
+        asking = {"resources": {"requests": {"cpu": "1"}}}
+        objects.serve(name, model=asking, rollout=self.auto(progressDeadlineSeconds=5), minReplicas=4)
+        eventually(lambda: serving(objects, name, "1"))
+        before = ready_uids(objects, name)
+        objects.edit(name, predictor={"model": {"resources": {"requests": {"cpu": "100k"}}}})
+        eventually(lambda: blockers(objects.service(name))["Unschedulable"])
+        # A quarter of them is what the Deployment's own default would stop at once.
+        assert "none stops before its successor is available" in rollout(objects, name)["plan"]
+        assert before <= ready_uids(objects, name)
+        eventually(lambda: in_phase(objects, name, "RolledBack"))
+        assert before <= ready_uids(objects, name)
 
     def test_capacity_that_vanishes_is_told_and_what_serves_is_left_alone(
         self, objects: Objects, pool: Pool, name: str
