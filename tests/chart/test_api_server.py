@@ -36,7 +36,8 @@ def test_a_sample_is_accepted(cluster: Cluster, namespace: str, sample: Path) ->
 
 
 def test_the_samples_are_there() -> None:
-    assert {path.stem for path in SAMPLES} >= {"smollm2", "minilm", "classifier", "gpu", "custom-container"}
+    taught = {"smollm2", "minilm", "classifier", "gpu", "custom-container", "blue-green", "auto-gpu"}
+    assert {path.stem for path in SAMPLES} >= taught
 
 
 def test_every_object_of_the_install_manifest_is_accepted(cluster: Cluster, namespace: str) -> None:
