@@ -1,13 +1,15 @@
 """Penstock as users get it: the chart, both images and real models, on a real node."""
 
-import json
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from tests import models
-from tests.e2e.service import Isvc
+from tests.e2e.service import Isvc, apply_secret
 from tests.harness import images, object_store, release
 from tests.harness.cluster import Cluster
 from tests.harness.release import Penstock
@@ -43,14 +45,30 @@ def bucket(cluster: Cluster) -> dict[str, str]:
 @pytest.fixture
 def model_secret(cluster: Cluster, namespace: str, bucket: dict[str, str]) -> str:
     """The name of a Secret in this test's namespace with the bucket's credentials."""
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": bucket}
-    cluster.kubectl(f"--namespace={namespace}", "apply", "--filename=-", input=json.dumps(secret))
+    apply_secret(cluster, namespace, SECRET, bucket)
     return SECRET
 
 
 @pytest.fixture
+def damaged_model(cluster: Cluster, bucket: dict[str, str], tmp_path: Path) -> str:
+    """URI of the classifier with weights that are no numbers from the 17th token on.
+
+    It loads, is ready and answers short texts, a smoke test's among them; each longer one is answered with a 500.
+    """
+    del bucket
+    folder = tmp_path / "damaged"
+    shutil.copytree(models.classifier(), folder)
+    weights = load_file(folder / "model.safetensors")
+    (name,) = (name for name in weights if name.endswith("embeddings.position_embeddings.weight"))
+    weights[name][16:] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    object_store.serve(cluster, BUCKET, {"sentiment-damaged": folder})
+    return f"s3://{BUCKET}/sentiment-damaged"
+
+
+@pytest.fixture
 def service(cluster: Cluster, namespace: str, penstock: Penstock) -> Iterator[Callable[[str], Isvc]]:
-    """Makes handles of services; their pods end before the next test, which may want the GPUs."""
+    """Makes handles of services; those with GPUs have given them back when the next test begins."""
     del penstock
     made: list[Isvc] = []
 

@@ -4,13 +4,18 @@ from typing import Any
 
 Spec = dict[str, Any]
 
-# Answers every request with its version, at once. With `exit` as version it crashes when it starts, and after a request
-# for /crash it crashes for ever: the mark in the pod's own volume outlives the container.
+# Answers every request with its version, at once; when it is told to leave, it asks its clients to for half a second.
+# With `exit` as version it crashes when it starts, and after a request for /crash it crashes for ever: the mark in the
+# pod's own volume outlives the container.
 SERVER = """
-import http.server, os, pathlib, sys
-version, mark = os.environ["VERSION"], pathlib.Path("/state/crashed")
+import http.server, os, pathlib, signal, sys, threading
+version, mark, leaving = os.environ["VERSION"], pathlib.Path("/state/crashed"), threading.Event()
 if version == "exit" or mark.exists():
     sys.exit("refusing to start")
+def leave(*_):
+    leaving.set()
+    threading.Timer(0.5, os._exit, [0]).start()
+signal.signal(signal.SIGTERM, leave)
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_POST(self):
@@ -23,6 +28,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = version.encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close" if leaving.is_set() else "keep-alive")
         self.end_headers()
         self.wfile.write(body)
     def log_message(self, *args):
@@ -44,7 +50,7 @@ def model(uri: str, secret: str, *, memory: str = "3Gi", **predictor: Any) -> Sp
 
 
 def own_server(image: str, *, version: str = "1", gpus: int = 0, **predictor: Any) -> Spec:
-    """A container of the user's own that is up in a second."""
+    """A container of the user's own that is up in a second, and down in three: two of them it goes on accepting."""
     container: Spec = {
         "name": "web",
         "image": image,
@@ -58,4 +64,16 @@ def own_server(image: str, *, version: str = "1", gpus: int = 0, **predictor: An
     volumes = [{"name": "state", "emptyDir": {}}]
     if gpus:
         container["resources"]["limits"]["nvidia.com/gpu"] = gpus
-    return {"predictor": {"timeout": 5, "containers": [container], "volumes": volumes, **predictor}}
+    common = {"timeout": 5, "terminationGracePeriodSeconds": 4, "volumes": volumes}
+    return {"predictor": {**common, "containers": [container], **predictor}}
+
+
+def versioned(spec: Spec, version: str) -> Spec:
+    """A spec of `model` whose answers tell the version where they tell the model's name, and whose pods are others."""
+    spec["predictor"]["model"]["name"] = version
+    return spec
+
+
+def blue_green(*, hold: int, **options: Any) -> Spec:
+    """`spec.rollout`; the options are fields of `blueGreen`."""
+    return {"strategy": "BlueGreen", "blueGreen": {"holdSeconds": hold, **options}}

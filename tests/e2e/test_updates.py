@@ -15,7 +15,7 @@ def test_a_new_image_replaces_the_old_one_without_a_failed_request(
     service: Callable[[str], Isvc], model_secret: str, penstock: Penstock
 ) -> None:
     classifier = service("rolling")
-    spec = specs.model("s3://models/sentiment", model_secret)
+    spec = {**specs.model("s3://models/sentiment", model_secret), "rollout": {"strategy": "RollingUpdate"}}
     classifier.apply(spec)
     eventually(classifier.is_rolled_out, classifier, within=180)
     (pod,) = classifier.pods()
@@ -40,7 +40,7 @@ def test_a_crash_looping_update_leaves_the_old_pods_serving_and_is_mended_by_the
     service: Callable[[str], Isvc], penstock: Penstock
 ) -> None:
     web = service("crashing")
-    rollout = {"progressDeadlineSeconds": 15}
+    rollout = {"strategy": "RollingUpdate", "progressDeadlineSeconds": 15}
     web.apply({**specs.own_server(penstock.operator_image), "rollout": rollout})
     eventually(web.is_rolled_out, web, within=60)
     with Traffic(web.url(), {}) as traffic:
