@@ -27,7 +27,7 @@ def autoscaling(facts: Facts) -> AutoscalingStatus | None:
         current=_current(scaler.current if scaler else None, old.current if old else None, target),
         target=target,
         desired=scaler.desired if scaler else None,
-        ready=seen.deployment.ready if seen.deployment else 0,
+        ready=sum(deployment.ready for deployment in facts.deployments),
         limited_by=_limited_by(facts, scaler),
         last_scale_time=scaler.last_scale_time if scaler else None,
     )

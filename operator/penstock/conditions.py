@@ -10,7 +10,7 @@ from penstock.api.meta import ConditionStatus
 from penstock.api.predictor import Predictor
 from penstock.failures import Cause, most_telling
 from penstock.names import ANNOTATION_PAUSED, Condition, Reason
-from penstock.observe import Seen
+from penstock.observe import Seen, SeenDeployment
 from penstock.rollout.decision import Decision
 from penstock.scaling import Scale
 
@@ -43,6 +43,12 @@ class Facts:
     @property
     def is_serving(self) -> bool:
         return bool(self.serving)
+
+    @property
+    def deployments(self) -> list[SeenDeployment]:
+        """Those of the slots that serve, by what was decided."""
+        decision, slots = self.decision, self.seen.slots
+        return [each for slot, each in slots.items() if decision.is_shared or slot is decision.active]
 
     @property
     def is_scaling_up(self) -> bool:

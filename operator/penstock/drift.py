@@ -24,6 +24,8 @@ _MERGE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
     "ownerReferences": ("uid",),
 }
+# Maps that server-side apply replaces as a whole (x-kubernetes-map-type: atomic): what others add there is drift.
+_ATOMIC: Final = frozenset({"selector", "matchLabels", "nodeSelector"})
 # Numbers that the API server may hand back in another spelling.
 _QUANTITY_MAPS: Final = frozenset({"limits", "requests"})
 _QUANTITY_FIELDS: Final = frozenset({"sizeLimit", "averageValue", "divisor"})
@@ -43,6 +45,8 @@ def _mapping(wanted: Mapping[str, Any], live: Mapping[str, Any], path: str) -> s
         if key not in live:
             if _is_empty(value) and key not in _TRUE_BY_DEFAULT:
                 continue
+            return here
+        if key in _ATOMIC and live[key].keys() - value.keys():
             return here
         found = _quantities(value, live[key], here) if key in _QUANTITY_MAPS else _value(value, live[key], here, key)
         if found:

@@ -39,6 +39,7 @@ ANNOTATION_APPLIED: Final = "penstock.dev/applied"
 # On the active Service: what a wiped status is rebuilt from.
 ANNOTATION_STABLE: Final = "penstock.dev/stable-revision"
 ANNOTATION_ACTIVE_SLOT: Final = "penstock.dev/active-slot"
+ANNOTATION_SHARED: Final = "penstock.dev/shared"
 ANNOTATION_FAILED: Final = "penstock.dev/failed-revision"
 ANNOTATION_FAILED_BECAUSE: Final = "penstock.dev/failed-because"
 ANNOTATION_LAST_ACTION: Final = "penstock.dev/last-action"

@@ -160,6 +160,22 @@ class Seen:
         """That of the active slot."""
         return self.slots.get(self.active)
 
+    @property
+    def newest(self) -> Slot:
+        """The slot that runs the current revision, if one of them does."""
+        there = self.slots.get(self.idle)
+        return self.idle if there is not None and there.revision == self.current else self.active
+
+    @property
+    def is_shared(self) -> bool:
+        """The active Service was last made to lead to both slots."""
+        return self.annotations.get(names.ANNOTATION_SHARED) == "true"
+
+    @property
+    def serving(self) -> tuple[SeenDeployment, ...]:
+        """Those of the slots that serve."""
+        return tuple(each for slot, each in self.slots.items() if self.is_shared or slot is self.active)
+
     def ready(self, slot: Slot) -> tuple[SeenPod, ...]:
         """The slot's pods that could answer now."""
         return tuple(pod for pod in self.pods if pod.slot == slot and pod.is_ready and not pod.is_leaving)

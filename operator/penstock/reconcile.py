@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from penstock import conditions, errors, failures, names, scaling, status
 from penstock.api.meta import Condition
+from penstock.api.rollout import Analysis
 from penstock.api.v1alpha1 import InferenceService
 from penstock.apply import Vanished, apply
 from penstock.cluster import Cluster
@@ -44,6 +45,9 @@ _REFUSED_AGAIN_AFTER = timedelta(minutes=5)
 # A foreign object bears no label that we watch by: only a look tells that it has gone.
 _TAKEN_AGAIN_AFTER = timedelta(seconds=5)
 
+
+# What pods may be asked in one pass: the smoke test, then their counters.
+_MOST_QUESTIONS: Final = 2
 
 _REFUSALS: Final = frozenset({Reason.INVALID_SPEC, Reason.NAME_CONFLICT, Reason.QUOTA_EXCEEDED})
 
@@ -103,19 +107,26 @@ class Reconciler:
         return _look_again(facts, now) if is_current else timedelta()
 
     async def _decide(self, key: Key, gathered: Gathered, now: datetime) -> Facts:
-        """Decide; where that needs to hear from pods, ask them and decide with their answers."""
-        facts = _decide(gathered.seen, now)
-        if facts.decision.asks == Asks():
-            return facts
-        answers = await self._ask(key, gathered, facts.decision.asks)
-        return _decide(replace(gathered.seen, answers=answers), now)
+        """Decide; where that needs to hear from pods, ask them and decide with their answers.
 
-    async def _ask(self, key: Key, gathered: Gathered, asks: Asks) -> Answers:
+        A smoke test that is passed may open the way to a step which begins with a look at the counters.
+        """
+        seen = gathered.seen
+        facts = _decide(seen, now)
+        for _ in range(_MOST_QUESTIONS):
+            if facts.decision.asks == Asks():
+                break
+            seen = replace(seen, answers=await self._ask(key, gathered, seen.answers or Answers(), facts.decision.asks))
+            facts = _decide(seen, now)
+        return facts
+
+    async def _ask(self, key: Key, gathered: Gathered, before: Answers, asks: Asks) -> Answers:
         seen, request = gathered.seen, gathered.smoke_test
         ips = {pod.name: pod.ip for pod in seen.pods if pod.ip}
         chosen = {name: ip for name, ip in ips.items() if name in asks.smoke}
         smoke = await self._probes.smoke(request, chosen) if request and chosen else {}
-        return Answers(smoke, await self._look(key, seen, ips) if asks.look else None)
+        looked = await self._look(key, seen, ips) if asks.look else before.looked
+        return Answers({**before.smoke, **smoke}, looked)
 
     async def _look(self, key: Key, seen: Seen, ips: Mapping[str, str]) -> tuple[Window, Window]:
         """What the new revision's pods counted since the last look, and the old one's while they served."""
@@ -126,11 +137,12 @@ class Reconciler:
         new, old = await asyncio.gather(
             *(
                 self._probes.counters({pod.name: ips[pod.name] for pod in seen.ready(slot) if pod.name in ips})
-                for slot in (seen.active, seen.idle)
+                for slot in (seen.newest, seen.newest.other)
             )
         )
-        # Under BlueGreen the old pods get nothing any more: their base is all that they answered before.
-        return self._samples.look(key, new), lifetime(old)
+        # The old pods may get nothing any more: their base is all that they have answered.
+        spec = seen.service.spec.rollout.analysis or Analysis()
+        return self._samples.look(key, new, least=spec.min_requests), lifetime(old)
 
     async def _seed(self, service: InferenceService, replicas: int, version: str) -> None:
         """Give the autoscaler a first number: without one `GET /scale` fails and it never starts.
@@ -164,6 +176,7 @@ class Reconciler:
             stored=stored,
             preview=Slot(decision.rollout.preview_slot) if decision.rollout.preview_slot else None,
             annotations=_remembered(facts),
+            is_shared=decision.is_shared,
         )
         wanted = children.children(service, plan)
         return await apply(self._cluster, self._store, service, wanted, guard=switched)
@@ -173,7 +186,7 @@ class Reconciler:
 
         Returns the active Service's version, to guard its write with, where the traffic is to move.
         """
-        is_switch = decision.active is not seen.active
+        is_switch = decision.active is not seen.active or decision.is_shared is not seen.is_shared
         if not is_switch and not _takes_pods_away(seen, decision):
             return None
         metadata, known = service.metadata, self._store.children(service.metadata.uid)
@@ -225,7 +238,7 @@ class Reconciler:
 def _decide(seen: Seen, now: datetime) -> Facts:
     service = seen.service
     causes = failures.causes(seen, now)
-    scale = scaling.scale(service, seen.deployment.ready if seen.deployment else 0)
+    scale = scaling.scale(service, sum(found.ready for found in seen.serving))
     paused = service.metadata.annotations.get(names.ANNOTATION_PAUSED)
     is_stopped = paused is not None or scale.off is not None or _is_refused(service)
     decision = decide(seen, causes, now, wanted=scale.replicas, is_stopped=is_stopped)

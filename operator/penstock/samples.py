@@ -16,16 +16,18 @@ class Samples:
     def __init__(self) -> None:
         self._last: dict[Key, Mapping[str, Counters]] = {}
 
-    def look(self, key: Key, new: Mapping[str, Counters]) -> Window:
-        """What the pods have counted since the last look.
+    def look(self, key: Key, new: Mapping[str, Counters], *, least: int = 1) -> Window:
+        """What the pods have counted since the last look that saw `least` requests.
 
-        A pod that did not answer keeps its base until it does: one so busy that it misses every other look would
-        otherwise never be counted.
+        With fewer the base stays, so that little traffic adds up from look to look until it tells something. A pod
+        that did not answer keeps its base too: one so busy that it misses every other look would never be counted.
         """
         before = self._last.get(key, {})
+        window = analysis.window(before, new)
         missed = {pod: counters for pod, counters in before.items() if pod not in new}
-        self._last[key] = dict([*missed.items(), *new.items()][-_MOST_PODS:])
-        return analysis.window(before, new)
+        base = {pod: before.get(pod, counters) for pod, counters in new.items()} if window.requests < least else new
+        self._last[key] = dict([*missed.items(), *base.items()][-_MOST_PODS:])
+        return window
 
     def forget(self, key: Key) -> None:
         """When the service is gone, or its next analysis must not count what came before it."""

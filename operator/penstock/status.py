@@ -41,15 +41,15 @@ def status(facts: Facts, now: datetime) -> InferenceServiceStatus:
     seen, old = facts.seen, facts.seen.service.status
     metadata = seen.service.metadata
     url = names.url(metadata.name, metadata.namespace)
-    deployment = seen.slots.get(facts.decision.active)
+    serving = facts.deployments
     return InferenceServiceStatus(
         observed_generation=metadata.generation,
         conditions=conditions.conditions(facts, now),
         phase=_phase(facts),
         url=url,
         address=Address(url=url),
-        replicas=deployment.replicas if deployment else 0,
-        ready_replicas=deployment.ready if deployment else 0,
+        replicas=sum(deployment.replicas for deployment in serving),
+        ready_replicas=sum(deployment.ready for deployment in serving),
         selector=_selector(metadata.name, facts.decision),
         model_status=_model_status(facts, now),
         components=Components(predictor=_predictor(facts, url)),
@@ -108,7 +108,8 @@ def _rollout_transitions(old: RolloutStatus, new: RolloutStatus) -> list[Transit
 
 
 def _selector(name: str, decision: Decision) -> str:
-    return f"{names.LABEL_SERVICE}={name},{names.LABEL_SLOT}={decision.active}"
+    slot = "" if decision.is_shared else f",{names.LABEL_SLOT}={decision.active}"
+    return f"{names.LABEL_SERVICE}={name}{slot}"
 
 
 # The phase of a service that answers, by its rollout's: all others are progress.

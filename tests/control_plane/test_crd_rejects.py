@@ -162,6 +162,27 @@ REJECTED = {
         "spec.rollout.smokeTest.path: ",
         "^/",
     ),
+    "a canary that goes back": (
+        a_service(rollout={"canary": {"steps": [{"weight": 50}, {"weight": 10}]}}),
+        "spec.rollout.canary.steps: ",
+        "the weights of the steps must rise",
+    ),
+    "a canary step twice": (
+        a_service(rollout={"canary": {"steps": [{"weight": 50}, {"weight": 50}]}}),
+        "spec.rollout.canary.steps: ",
+        "the weights of the steps must rise",
+    ),
+    "a canary without steps": (a_service(rollout={"canary": {"steps": []}}), "spec.rollout.canary.steps: ", "at least"),
+    "a canary step of everything": (
+        a_service(rollout={"canary": {"steps": [{"weight": 100}]}}),
+        "spec.rollout.canary.steps[0].weight: ",
+        "less than or equal to 99",
+    ),
+    "a canary step that waits for a person and for a time": (
+        a_service(rollout={"canary": {"steps": [{"weight": 50, "pause": True, "pauseSeconds": 5}]}}),
+        "spec.rollout.canary.steps[0].pauseSeconds: ",
+        "may not be set when pause is true",
+    ),
     "an unknown strategy": (a_service(rollout={"strategy": "Hope"}), "spec.rollout.strategy: ", '"Recreate"'),
     "no time for progress": (
         a_service(rollout={"progressDeadlineSeconds": 0}),

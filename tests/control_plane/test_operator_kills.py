@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,16 @@ def scenario(objects: Objects, names: list[str]) -> None:
     )
 
 
-def blue_green_scenario(objects: Objects, names: list[str]) -> None:
-    """Two slots: a first deployment, a switch, a revision that never comes up, one that is aborted, and one more."""
+BLUE_GREEN = {"strategy": "BlueGreen", "blueGreen": {"holdSeconds": 0, "autoPromote": True}}
+AT_A_GATE = {"strategy": "BlueGreen", "blueGreen": {"holdSeconds": 0, "autoPromote": False}}
+# Fake pods count no requests.
+UNSEEN = {"analysis": {"intervalSeconds": 1, "durationSeconds": 1, "onNoData": "Promote"}}
+CANARY = {"strategy": "Canary", "canary": {"steps": [{"weight": 50, "pauseSeconds": 0}]}, **UNSEEN}
+AT_A_STEP = {"strategy": "Canary", "canary": {"steps": [{"weight": 50, "pause": True}]}, **UNSEEN}
+
+
+def two_slots(objects: Objects, names: list[str], *, straight: Manifest, waiting: Manifest) -> None:
+    """A first deployment, an update, a revision that never comes up, one that is aborted, and one more."""
     (name,) = names
 
     def phase(expected: str) -> None:
@@ -85,19 +94,18 @@ def blue_green_scenario(objects: Objects, names: list[str]) -> None:
         current = found.get("observedGeneration") == objects.service(name)["metadata"]["generation"]
         assert (current, found.get("rollout", {}).get("phase")) == (True, expected), found.get("rollout")
 
-    def step(expected: str, tag: str, **gates: Any) -> None:
-        rollout = {"strategy": "BlueGreen", "progressDeadlineSeconds": 600, "blueGreen": {"holdSeconds": 0}}
-        objects.edit(name, predictor=image(tag), rollout={**rollout, **gates})
+    def step(expected: str, tag: str, rollout: Manifest, deadline: int = 600) -> None:
+        objects.edit(name, predictor=image(tag), rollout={**rollout, "progressDeadlineSeconds": deadline})
         eventually(lambda: phase(expected), within=PATIENCE)
 
-    objects.serve(name, rollout={"strategy": "BlueGreen"}, minReplicas=2)
+    objects.serve(name, rollout=straight, minReplicas=2)
     eventually(lambda: phase("Stable"), within=PATIENCE)
-    step("Stable", "2")
-    step("RolledBack", "crash-loop", progressDeadlineSeconds=2)
-    step("Waiting", "3", blueGreen={"holdSeconds": 0, "autoPromote": False})
+    step("Stable", "2", straight)
+    step("RolledBack", "crash-loop", straight, deadline=2)
+    step("Waiting", "3", waiting)
     objects.annotate(name, action="abort:once")
     eventually(lambda: phase("RolledBack"), within=PATIENCE)
-    step("Stable", "4", blueGreen={"holdSeconds": 0, "autoPromote": True})
+    step("Stable", "4", straight)
 
 
 def outcome(objects: Objects, name: str) -> dict[str, Any]:
@@ -114,8 +122,9 @@ def outcome(objects: Objects, name: str) -> dict[str, Any]:
     # The HPA speaks of its own last look at the metric, and the failure of the pod that happened to be first.
     for changeable in ("autoscaling", "modelStatus", "conditions"):
         anonymous["InferenceService"]["status"].pop(changeable, None)
-    # That an action was carried out is remembered in any case; in what words it was told, by the status alone.
-    anonymous["InferenceService"]["status"]["rollout"].get("lastAction", {}).pop("message", None)
+    # That an action was carried out is remembered in any case; when and how, by the status alone.
+    for forgettable in ("message", "time"):
+        anonymous["InferenceService"]["status"]["rollout"].get("lastAction", {}).pop(forgettable, None)
     return anonymous
 
 
@@ -240,11 +249,16 @@ class AfterEveryWrite(random.Random):
 
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <(socket|ssl):pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-async def test_a_kill_after_every_single_write_of_blue_green_rollouts_changes_nothing_about_their_end(
-    own_installation: Installation, own_objects: Objects
+@pytest.mark.parametrize(
+    ("straight", "waiting"),
+    [pytest.param(BLUE_GREEN, AT_A_GATE, id="BlueGreen"), pytest.param(CANARY, AT_A_STEP, id="Canary")],
+)
+async def test_a_kill_after_every_single_write_of_a_rollout_changes_nothing_about_its_end(
+    own_installation: Installation, own_objects: Objects, straight: Manifest, waiting: Manifest
 ) -> None:
-    assert await _run(own_installation, own_objects, ["calm"], None, blue_green_scenario) == 0
-    kills = await _run(own_installation, own_objects, ["killed"], AfterEveryWrite(), blue_green_scenario)
+    rollouts = partial(two_slots, straight=straight, waiting=waiting)
+    assert await _run(own_installation, own_objects, ["calm"], None, rollouts) == 0
+    kills = await _run(own_installation, own_objects, ["killed"], AfterEveryWrite(), rollouts)
     print(f"{kills} kills")
     assert kills > 30
     assert outcome(own_objects, "killed") == outcome(own_objects, "calm")

@@ -11,6 +11,7 @@ from penstock.api.meta import Condition
 from penstock.api.status import (
     AnalysisStatus,
     Blocker,
+    CanaryStatus,
     InferenceServiceStatus,
     LastAction,
     RolloutPhase,
@@ -127,6 +128,9 @@ def test_a_command_is_written_out_so_that_it_can_be_copied(reason: Reason, comma
             "by itself at 12:04:00 UTC (in 3m), or now with `penstock promote chat",
         ),
         ("Waiting", {}, "It goes on with `penstock promote chat -n ml`: spec.rollout"),
+        ("Waiting", {"canary": CanaryStatus()}, "`penstock promote chat -n ml`: this step has pause: true"),
+        ("Waiting", {"canary": CanaryStatus(), "gate_opens_at": T0}, "The step's time is over, and the analysis"),
+        ("Scaling", {"canary": CanaryStatus()}, "when the step's pods answer"),
         ("Holding", {"hold_ends_at": at(90)}, "go at 12:01:30 UTC (in 30s), or now with `penstock promote chat"),
         (
             "Holding",

@@ -61,7 +61,10 @@ def as_served(value: Any, draw: st.DrawFn | None, key: str = "") -> Any:
             kept = {k: quantity.normalise(v) for k, v in kept.items()}
         if "sizeLimit" in kept:
             kept["sizeLimit"] = quantity.normalise(kept["sizeLimit"])
-        return kept | ({"zzzForeign": draw(st.integers())} if draw and draw(st.booleans()) else {})
+        is_ours_alone = key in ("selector", "matchLabels", "nodeSelector")
+        return kept | (
+            {"zzzForeign": draw(st.integers())} if draw and not is_ours_alone and draw(st.booleans()) else {}
+        )
     if isinstance(value, list):
         items = [as_served(item, draw) for item in value]
         if key in KEYED and draw and draw(st.booleans()):
@@ -133,6 +136,9 @@ def test_every_edit_and_every_removal_of_a_field_of_ours_is_found(
         pytest.param({"a": {"b": 1}}, {"a": {"b": 2}}, "a.b", id="a number"),
         pytest.param({"a": 1}, {}, "a", id="a field that is gone"),
         pytest.param({"args": ["x"]}, {"args": ["x", "y"]}, "args", id="a longer list of arguments"),
+        pytest.param(
+            {"selector": {"a": "1"}}, {"selector": {"a": "1", "b": "2"}}, "selector", id="a narrower selector"
+        ),
         pytest.param({"args": ["x", "y"]}, {"args": ["x", "z"]}, "args[1]", id="an argument"),
         pytest.param({"env": ENV}, {"env": ENV[:1]}, "env[B]", id="a variable that is gone"),
         pytest.param(

@@ -11,8 +11,9 @@ from penstock.api.status import InferenceServiceStatus
 from penstock.names import ANNOTATION_ACTION, Slot
 from penstock.observe import Answers, Endpoints, Seen, SeenDeployment, SeenPod
 from penstock.rollout import memory
+from penstock.rollout.analysis import Window
 from penstock.rollout.decide import decide
-from penstock.rollout.decision import Decision, SlotPlan
+from penstock.rollout.decision import Asks, Decision, SlotPlan
 from penstock.scaling import Scale
 
 from tests.builders import DEADLINE, T0, WIPED, a_service, ready_pod, reported, seen, unready
@@ -90,7 +91,8 @@ class Cluster:
 
     broken: set[str] = field(default_factory=set)
     selected: Slot | None = None
-    led_to: Slot | None = None
+    is_shared: bool = False  # the selector names no slot
+    led_to: frozenset[Slot] = frozenset()
     annotations: dict[str, str] = field(default_factory=dict)
     slots: dict[Slot, Deployment] = field(init=False)
 
@@ -104,7 +106,7 @@ class Cluster:
         return [pod for pod in self.pods() if pod.slot == slot and pod.is_ready]
 
     def endpoints(self) -> Endpoints:
-        inside = [pod for pod in self.pods() if pod.slot == self.led_to]
+        inside = [pod for pod in self.pods() if pod.slot in self.led_to]
         return Endpoints(frozenset(p.name for p in inside if p.is_ready), frozenset(p.name for p in inside))
 
 
@@ -119,6 +121,7 @@ class Rollouts(RuleBasedStateMachine):
         self.action = ""
         self.ids = count(1)
         self.is_paused = False
+        self.traffic = Window(requests=100)
         self.replicas = 2
         self.status = WIPED
         self.cluster = Cluster()
@@ -129,13 +132,22 @@ class Rollouts(RuleBasedStateMachine):
     def edit_the_spec(self, revision: str) -> None:
         self.current = revision
 
-    @rule(strategy=st.sampled_from(["Auto", "BlueGreen", "BlueGreen", "RollingUpdate", "Recreate"]))
+    @rule(strategy=st.sampled_from(["Auto", "BlueGreen", "BlueGreen", "Canary", "Canary", "RollingUpdate", "Recreate"]))
     def edit_the_strategy(self, strategy: str) -> None:
         self.options["strategy"] = strategy
 
     @rule(auto=st.booleans(), soak=st.sampled_from([0, 60]), hold=st.sampled_from([0, 300]))
     def edit_the_gates(self, auto: bool, soak: int, hold: int) -> None:
         self.options["blueGreen"] = {"autoPromote": auto, "autoPromoteAfterSeconds": soak, "holdSeconds": hold}
+
+    @rule(weights=st.sampled_from([[50], [1, 99], [10, 30, 60]]), is_gated=st.booleans())
+    def edit_the_steps(self, weights: list[int], is_gated: bool) -> None:
+        gate = {"pause": True} if is_gated else {"pauseSeconds": 60}
+        self.options["canary"] = {"steps": [{"weight": weight, **gate} for weight in weights]}
+
+    @rule(errors=st.sampled_from([0, 0, 20, 100]), requests=st.sampled_from([0, 100]))
+    def change_the_traffic(self, errors: int, requests: int) -> None:
+        self.traffic = Window(requests=requests, errors=min(errors, requests))
 
     @rule(on_failure=st.sampled_from(["Rollback", "Hold"]))
     def edit_what_becomes_of_failed_pods(self, on_failure: str) -> None:
@@ -176,7 +188,8 @@ class Rollouts(RuleBasedStateMachine):
 
     @rule()
     def let_the_endpoints_follow(self) -> None:
-        self.cluster.led_to = self.cluster.selected
+        selected = self.cluster.selected
+        self.cluster.led_to = frozenset(Slot if self.cluster.is_shared else [selected] if selected else [])
 
     @rule(is_killed_between=st.booleans())
     def make_a_pass(self, is_killed_between: bool) -> None:
@@ -187,7 +200,7 @@ class Rollouts(RuleBasedStateMachine):
             self._check_what_moves(about, decision)
             for slot, deployment in self.cluster.slots.items():
                 deployment.write(decision.slots.get(slot))
-            self.cluster.selected = decision.active
+            self.cluster.selected, self.cluster.is_shared = decision.active, decision.is_shared
             is_first = decision.phase == "Stable" and decision.rollout.last_action is None
             if decision.stable and (not is_first or self.cluster.annotations):
                 self.cluster.annotations = memory.notes(decision.rollout)
@@ -204,13 +217,19 @@ class Rollouts(RuleBasedStateMachine):
         for slot, deployment in about.slots.items():
             plan = decision.slots.get(slot)
             goes = deployment.wanted > 0 and (plan is None or plan.replicas == 0)
-            if goes and self.replicas:
+            if goes and self.replicas and decision.is_shared:
+                assert about.ready(slot.other), "the last pods of a share go before the others answer"
+            elif goes and self.replicas:
                 assert slot is not decision.active
                 assert not is_switch, "pods go in the very pass that leads traffic away from them"
             if is_switch and plan is not None:
                 assert plan.revision == deployment.revision, "what traffic moves between is not edited meanwhile"
         planned = sum(plan.replicas for plan in decision.slots.values())
         assert planned <= 2 * max(self.replicas, 3)
+        if decision.is_shared:
+            assert planned <= max(self.replicas + 1, sum(each.wanted for each in about.slots.values()))
+        elif self.cluster.is_shared and self.replicas:
+            assert not about.ready(decision.active.other), "traffic is taken from pods that answer"
 
     @invariant()
     def two_decisions_on_the_same_observation_are_equal(self) -> None:
@@ -223,7 +242,7 @@ class Rollouts(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Without new input every rollout ends, or stands where the status says."""
-        for _ in range(4):
+        for _ in range(8):
             self._settle()
             self.now += 2 * DEADLINE
         self._settle()
@@ -276,14 +295,22 @@ class Rollouts(RuleBasedStateMachine):
 
     def _decide(self, about: Seen) -> Decision:
         decision = self._once(about)
-        if not decision.asks.smoke:
-            return decision
+        for _ in range(2):
+            if decision.asks == Asks():
+                break
+            about = replace(about, answers=self._answers(about, decision.asks))
+            decision = self._once(about)
+        return decision
+
+    def _answers(self, about: Seen, asks: Asks) -> Answers:
+        before = about.answers or Answers()
         results = {
             pod.name: "status 500" if pod.revision in self.failing_tests else None
             for pod in about.pods
-            if pod.name in decision.asks.smoke
+            if pod.name in asks.smoke
         }
-        return self._once(replace(about, answers=Answers(results)))
+        looked = (self.traffic, Window()) if asks.look else before.looked
+        return Answers({**before.smoke, **results}, looked)
 
     def _once(self, about: Seen) -> Decision:
         is_stopped = self.is_paused or self.replicas == 0

@@ -50,6 +50,13 @@ def test_a_pod_that_comes_later_is_counted_from_its_second_look() -> None:
     assert look(samples, counted(a=30, b=9)) == 12
 
 
+def test_little_traffic_adds_up_until_it_tells_something() -> None:
+    samples = Samples()
+    samples.look(CHAT, counted(a=0), least=20)
+    seen = [samples.look(CHAT, counted(a=number), least=20).requests for number in (8, 16, 24, 30)]
+    assert seen == [8, 16, 24, 6]
+
+
 def test_services_do_not_share_pods_of_one_name() -> None:
     samples = Samples()
     look(samples, counted(green=10))

@@ -7,8 +7,8 @@ from pydantic import ConfigDict, Field
 from penstock.api.schema import CountOrPercent, Model, rule, rules
 
 InPlace = Literal["RollingUpdate", "Recreate"]
-Way = Literal["RollingUpdate", "Recreate", "BlueGreen"]
-Strategy = Literal["Auto", "RollingUpdate", "Recreate", "BlueGreen"]
+Way = Literal["RollingUpdate", "Recreate", "BlueGreen", "Canary"]
+Strategy = Literal["Auto", "RollingUpdate", "Recreate", "BlueGreen", "Canary"]
 
 
 class BlueGreen(Model):
@@ -34,6 +34,53 @@ class BlueGreen(Model):
         description=(
             "Seconds that the old pods stay up after the switch. As long as they do, going back is one write, and the "
             "service needs room for both."
+        ),
+    )
+
+
+class CanaryStep(Model):
+    """A share of the traffic, and how long the new revision keeps it before the next step."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!(has(self.pause) && self.pause && has(self.pauseSeconds))",
+                "pauseSeconds may not be set when pause is true: that step ends with the action promote",
+                path=".pauseSeconds",
+                reason="FieldValueForbidden",
+            )
+        )
+    )
+
+    weight: int = Field(ge=1, le=99, description="Share of the traffic that the new revision gets, in percent.")
+    pause_seconds: int | None = Field(
+        default=None, ge=0, description="Seconds that the step lasts once its pods are available. Default: 60."
+    )
+    pause: bool = Field(default=False, description="True keeps the step until the action promote.")
+
+
+class Canary(Model):
+    """How the traffic moves to the new revision, share by share."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.steps) || (self.steps.map(step, step.weight).isSorted() && "
+                "self.steps.all(one, self.steps.exists_one(other, other.weight == one.weight)))",
+                "the weights of the steps must rise",
+                path=".steps",
+            )
+        )
+    )
+
+    steps: list[CanaryStep] = Field(
+        default_factory=lambda: [CanaryStep(weight=10), CanaryStep(weight=50)],
+        min_length=1,
+        max_length=20,
+        description=(
+            "The shares before all of it, rising. They are made by the number of pods, at least one of each revision: "
+            "with one replica the smallest share is a half, and status.rollout.canary tells the real one. "
+            "Default: 10 % and 50 %, for 60 seconds each."
         ),
     )
 
@@ -118,10 +165,11 @@ class Rollout(Model):
     strategy: Strategy | None = Field(
         default=None,
         description=(
-            "BlueGreen starts a second set of pods, tests it and switches the traffic at once; RollingUpdate replaces "
+            "BlueGreen starts a second set of pods, tests it and switches the traffic at once; Canary lets both "
+            "revisions serve and moves the traffic share by share as the new one proves itself; RollingUpdate replaces "
             "pods a few at a time, each new one ready before the next old one goes; Recreate stops all old pods before "
-            "it starts new ones (needs no spare capacity, but interrupts the service); Auto takes the safest of these "
-            "that there is room for, and says so in status.rollout.plan. "
+            "it starts new ones (needs no spare capacity, but interrupts the service); Auto takes BlueGreen, "
+            "RollingUpdate or Recreate by what there is room for, and says so in status.rollout.plan. "
             "Default: predictor.deploymentStrategy.type if that is set, else Auto."
         ),
     )
@@ -141,21 +189,28 @@ class Rollout(Model):
         default="Rollback",
         description=(
             "What becomes of the pods of a revision that failed while the stable one serves: Rollback removes them, "
-            "Hold leaves those of a BlueGreen rollout up, without traffic, to be looked into."
+            "Hold leaves those of a BlueGreen rollout up, without traffic, to be looked into. A Canary's pods always "
+            "go: the stable revision takes their places."
         ),
     )
     blue_green: BlueGreen = Field(
         default_factory=BlueGreen, description="How the second set of pods takes over from the first."
     )
+    canary: Canary = Field(
+        default_factory=Canary, description="How the traffic moves to the new revision, share by share."
+    )
     smoke_test: SmokeTest = Field(
         default_factory=SmokeTest,
-        description="One request that every new pod of a BlueGreen rollout must answer before the switch.",
+        description=(
+            "One request that every new pod of a BlueGreen rollout must answer before the switch, and the first one "
+            "of a Canary before it gets traffic."
+        ),
     )
     analysis: Analysis | None = Field(
         default=None,
         description=(
-            "What the new revision's own counters must show while it takes traffic, before the old pods of a BlueGreen "
-            "rollout go. Default: nothing."
+            "What the new revision's own counters must show while it takes traffic: before the old pods of a BlueGreen "
+            "rollout go, and at each step of a Canary. Default: nothing for BlueGreen; for a Canary the error rate."
         ),
     )
 

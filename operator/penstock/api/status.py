@@ -130,6 +130,19 @@ class AnalysisStatus(Observation):
     message: Message = Field(default="", description="What the last look found.")
 
 
+class CanaryStatus(Observation):
+    """Where a canary stands."""
+
+    step: int = Field(
+        default=1, description="The step of spec.rollout.canary.steps, from 1; after the last one all pods are new."
+    )
+    weight: int | None = Field(default=None, description="Share of the traffic that the step asks for, in percent.")
+    share: str | None = Field(
+        default=None, max_length=128, description="Share that the step's pods stand for, such as 1 of 3 pods: 33 %."
+    )
+    reached_at: datetime | None = Field(default=None, description="When the step's pods were available.")
+
+
 class LastAction(Observation):
     """What became of the last action that a user asked for."""
 
@@ -148,7 +161,8 @@ class RolloutStatus(Observation):
         default=None,
         description=(
             "Deploying: the first revision is on its way; Stable: the wanted revision serves; Progressing: pods are "
-            "replaced in place; Preparing, Testing, Waiting, Scaling, Switching, Holding: the steps of BlueGreen; "
+            "replaced in place; Preparing, Testing, Waiting, Scaling, Switching, Holding: the steps of BlueGreen and, "
+            "but for Holding, of Canary; "
             "Aborting: on the way back to the stable revision; RolledBack: back there; RolloutPaused: the action pause."
         ),
     )
@@ -181,6 +195,10 @@ class RolloutStatus(Observation):
         description="Since when the deadline's clock stands still: paused, suspended, at zero replicas or at a gate.",
     )
     is_paused: bool | None = Field(default=None, description="True from the action pause to the action resume.")
+    is_shared: bool | None = Field(
+        default=None, description="True while the Service leads to both slots: a canary's pods serve beside the others."
+    )
+    canary: CanaryStatus | None = Field(default=None, description="Where a canary stands.")
     tested_at: datetime | None = Field(default=None, description="When all pods of the preview had passed their test.")
     gate_opens_at: datetime | None = Field(default=None, description="When the tested revision may take over.")
     is_promoted: bool | None = Field(

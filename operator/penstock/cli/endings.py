@@ -65,12 +65,18 @@ def _testing(case: Case) -> str:
 
 def _waiting(case: Case) -> str:
     opens = case.rollout.gate_opens_at
+    is_canary = case.rollout.canary is not None
     if opens is None:
-        return f"It goes on with {{promote}}: spec.rollout.blueGreen.autoPromote is false. {case.way_back}"
+        why = "this step has pause: true" if is_canary else "spec.rollout.blueGreen.autoPromote is false"
+        return f"It goes on with {{promote}}: {why}. {case.way_back}"
+    if is_canary and opens <= case.now:
+        return _unproven("The step's time is over", case)
     return f"It goes on by itself {when(opens, case.now)}, or now with {{promote}}. {case.way_back}"
 
 
 def _scaling(case: Case) -> str:
+    if case.rollout.canary is not None:
+        return f"It goes on when the step's pods answer. {case.deadline} {case.way_back}"
     latched = case.rollout.latched_replicas
     needed = f"{latched} pods" if latched else "as many pods as the old revision has"
     return f"The traffic is switched when {needed} of the new revision are available. {case.deadline} {case.way_back}"
@@ -83,12 +89,16 @@ def _switching(case: Case) -> str:
 def _holding(case: Case) -> str:
     ends = case.rollout.hold_ends_at
     if ends is not None and ends <= case.now and case.rollout.analysis is not None:
-        return (
-            "The hold is over, and the analysis has not passed yet: it goes on with traffic, {promote} takes the new "
-            f"revision as it is, {{retry}} starts the analysis afresh. {case.way_back}"
-        )
+        return _unproven("The hold is over", case)
     over = when(ends, case.now) if ends is not None else "when spec.rollout.blueGreen.holdSeconds are over"
     return f"The old pods go {over}, or now with {{promote}}. {case.way_back}"
+
+
+def _unproven(what: str, case: Case) -> str:
+    return (
+        f"{what}, and the analysis has not passed yet: it goes on with traffic, {{promote}} takes the new revision as "
+        f"it is, {{retry}} starts the analysis afresh. {case.way_back}"
+    )
 
 
 def _aborting(case: Case) -> str:

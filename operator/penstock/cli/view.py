@@ -131,6 +131,8 @@ def _rollout(shown: Shown, now: datetime) -> Iterator[Row]:
         yield Row("", rollout.message)
     if rollout.plan:
         yield Row("Plan", rollout.plan)
+    if rollout.canary is not None and rollout.canary.share:
+        yield Row("Canary", rollout.canary.share)
     named = {"stable": rollout.stable_revision, "wanted": rollout.current_revision, "failed": rollout.failed_revision}
     yield Row("Revisions", ", ".join(f"{word} {revision}" for word, revision in named.items() if revision))
 
@@ -150,6 +152,8 @@ def _ordered(shown: Shown) -> list[tuple[Slot, SeenDeployment]]:
 def role(slot: Slot, rollout: RolloutStatus) -> str:
     if slot == rollout.active_slot:
         return "active"
+    if rollout.is_shared:
+        return "canary"
     return "preview" if slot == rollout.preview_slot else "idle"
 
 

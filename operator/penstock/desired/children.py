@@ -27,23 +27,24 @@ class Plan:
     stored: Mapping[str, Stored]  # the revisions to keep, those of the slots among them
     preview: names.Slot | None = None  # what the preview Service selects
     annotations: Mapping[str, str] = field(default_factory=dict)  # of the active Service
+    is_shared: bool = False  # the active Service leads to both slots
 
 
 def children(owner: InferenceService, plan: Plan) -> list[Manifest]:
     """Every child that is wanted; what the service owns beyond these is to be deleted."""
-    serving = plan.slots[plan.active]
-    template = plan.stored[serving.revision].template
+    template = plan.stored[plan.slots[plan.active].revision].template
+    selected = None if plan.is_shared else plan.active
     wanted = [history.controller_revision(owner, key, old.number, old.template) for key, old in plan.stored.items()]
     wanted += [
         deployment.deployment(owner, slot, pods, template=plan.stored[pods.revision].template)
         for slot, pods in plan.slots.items()
     ]
-    wanted.append(service.active(owner, plan.active, template=template, annotations=dict(plan.annotations)))
+    wanted.append(service.active(owner, selected, template=template, annotations=dict(plan.annotations)))
     if plan.preview is not None and plan.preview in plan.slots:
         shown = plan.stored[plan.slots[plan.preview].revision].template
         wanted.append(service.preview(owner, plan.preview, template=shown))
     if owner.spec.predictor.autoscales:
         wanted.append(autoscaler.autoscaler(owner))
-    if disruption.is_wanted(serving.replicas):
-        wanted.append(disruption.disruption_budget(owner, plan.active))
+    if disruption.is_wanted(sum(pods.replicas for slot, pods in plan.slots.items() if selected in (None, slot))):
+        wanted.append(disruption.disruption_budget(owner, selected))
     return wanted

@@ -23,7 +23,7 @@ class Pods:
 def deployment(service: InferenceService, slot: names.Slot, pods: Pods, *, template: Manifest) -> Manifest:
     """Build it from the stored template of its revision, never from a fresh rendering."""
     name = service.metadata.name
-    selector = metadata.slot_selector(name, slot)
+    selector = metadata.selector(name, slot)
     labels = {**template["metadata"].get("labels", {}), **selector}
     spec = {
         "replicas": pods.replicas,

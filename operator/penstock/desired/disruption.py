@@ -11,9 +11,10 @@ def is_wanted(replicas: int) -> bool:
     return replicas >= 2
 
 
-def disruption_budget(service: InferenceService, slot: names.Slot) -> Manifest:
+def disruption_budget(service: InferenceService, slot: names.Slot | None) -> Manifest:
+    """Of the slot that serves, or with None of both."""
     spec = {
-        "selector": {"matchLabels": metadata.slot_selector(service.metadata.name, slot)},
+        "selector": {"matchLabels": metadata.selector(service.metadata.name, slot)},
         "maxUnavailable": service.spec.disruption.max_unavailable,
         # A pod that is not ready serves nobody: it must not hold up the drain of its node.
         "unhealthyPodEvictionPolicy": "AlwaysAllow",

@@ -26,9 +26,9 @@ def labels(service: str) -> dict[str, str]:
     }
 
 
-def slot_selector(service: str, slot: names.Slot) -> dict[str, str]:
-    """The labels that pick the pods of one slot."""
-    return {names.LABEL_SERVICE: service, names.LABEL_SLOT: slot.value}
+def selector(service: str, slot: names.Slot | None) -> dict[str, str]:
+    """The labels that pick the pods of one slot, or with None of both."""
+    return {names.LABEL_SERVICE: service, **({names.LABEL_SLOT: slot.value} if slot else {})}
 
 
 def owner(service: InferenceService) -> Manifest:

@@ -6,8 +6,10 @@ from penstock.desired import container, metadata, pod
 from penstock.kinds import SERVICE, Manifest
 
 
-def active(owner: InferenceService, slot: names.Slot, *, template: Manifest, annotations: dict[str, str]) -> Manifest:
-    """Select the slot that serves, and remember what a wiped status would forget."""
+def active(
+    owner: InferenceService, slot: names.Slot | None, *, template: Manifest, annotations: dict[str, str]
+) -> Manifest:
+    """Select the slot that serves, or both with None, and remember what a wiped status would forget."""
     return _service(owner, owner.metadata.name, slot, template, annotations)
 
 
@@ -17,7 +19,7 @@ def preview(owner: InferenceService, slot: names.Slot, *, template: Manifest) ->
 
 
 def _service(
-    owner: InferenceService, name: str, slot: names.Slot, template: Manifest, annotations: dict[str, str]
+    owner: InferenceService, name: str, slot: names.Slot | None, template: Manifest, annotations: dict[str, str]
 ) -> Manifest:
     port = {
         "name": names.PORT,
@@ -25,5 +27,5 @@ def _service(
         "targetPort": container.target_port(pod.serving_container(template)),
         "protocol": "TCP",
     }
-    spec = {"selector": metadata.slot_selector(owner.metadata.name, slot), "ports": [port]}
+    spec = {"selector": metadata.selector(owner.metadata.name, slot), "ports": [port]}
     return metadata.child(owner, SERVICE, name, {"spec": spec}, annotations=annotations)

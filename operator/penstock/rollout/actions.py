@@ -50,18 +50,26 @@ def _in_flight(s: Situation) -> bool:
 
 
 def _promote(s: Situation, _: str) -> tuple[Situation, str]:
-    if not _in_flight(s) or s.was.strategy != "BlueGreen":
-        raise _Refused("nothing waits to be promoted")
+    _check_promotable(s)
+    if s.was.strategy == "Canary" and not s.was.is_shared:
+        raise _Refused(f"revision {s.current} has no step to leave yet; promote-full leaves them all out")
     after = s.remembering(is_promoted=True)
+    if s.was.strategy == "Canary":
+        return after, f"revision {s.current} goes on to its next step"
     if s.was.switched_at is not None:
         return after, f"revision {s.current} is promoted; the old pods go"
     return after, f"revision {s.current} takes over as soon as it is tested"
 
 
 def _promote_full(s: Situation, _: str) -> tuple[Situation, str]:
-    after, _message = _promote(s, "")
-    told = f"revision {s.current} takes over as soon as it is tested, without soak, analysis and hold"
-    return after.remembering(is_fully_promoted=True), told
+    _check_promotable(s)
+    told = f"revision {s.current} takes over as soon as it is tested, without soak, steps, analysis and hold"
+    return s.remembering(is_promoted=True, is_fully_promoted=True), told
+
+
+def _check_promotable(s: Situation) -> None:
+    if not _in_flight(s) or s.was.strategy not in ("BlueGreen", "Canary"):
+        raise _Refused("nothing waits to be promoted")
 
 
 def _abort(s: Situation, _: str) -> tuple[Situation, str]:

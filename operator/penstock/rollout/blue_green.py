@@ -8,13 +8,13 @@ revision that answers nothing never blocks the fix: then the first pod of the ne
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from penstock.api.status import RolloutPhase, RolloutStatus
 from penstock.names import Reason, Slot
 from penstock.observe import SeenDeployment
-from penstock.rollout import analysis, deadline, going_back, smoke
-from penstock.rollout.decision import Asks, Decision, Situation, SlotPlan, beside, changed, slot_plan
+from penstock.rollout import deadline, going_back, proving
+from penstock.rollout.decision import Decision, Situation, SlotPlan, beside, changed, slot_plan
 from penstock.rollout.in_place import promoted, timed_out
 
 
@@ -46,32 +46,7 @@ def _coming(s: Situation, stable: str) -> Decision:
         return _scaling(s, stable, 1)
     if _available(s) < _preview(s):
         return _step(s, stable, "Preparing", f"{_count(s, _preview(s))} are available", replicas=_preview(s))
-    untested = _untested(s)
-    if untested:
-        return _testing(s, stable, untested)
-    return _tested(s, stable)
-
-
-def _testing(s: Situation, stable: str, untested: frozenset[str]) -> Decision:
-    """Ask the new pods; a test that fails three times in a row is the end of the revision."""
-    told = s.was.smoke_test
-    if s.seen.answers is not None:
-        told = smoke.record(told, {pod: text for pod, text in s.seen.answers.smoke.items() if pod in untested})
-        s = s.remembering(smoke_test=told.model_copy(update={"last_attempt_at": s.now}))
-        if smoke.has_failed(told):
-            return going_back.fail(
-                s, Reason.SMOKE_TEST_FAILED, f"revision {s.current} failed its smoke test: {told.message}"
-            )
-        if untested <= set(told.passed):
-            return _tested(s, stable)
-    because = f": {told.message}" if told is not None and told.failures else ""
-    on = _step(s, stable, "Testing", f"{len(untested)} pods still have to pass the smoke test{because}")
-    last = s.was.smoke_test.last_attempt_at if s.was.smoke_test else None
-    if s.stands or on.phase != "Testing":
-        return on
-    if last is not None and s.now < last + _TEST_AGAIN_AFTER:
-        return replace(on, requeue_at=_sooner(on.requeue_at, last + _TEST_AGAIN_AFTER))
-    return replace(on, asks=Asks(smoke=untested))
+    return proving.tested(s, then=lambda s: _tested(s, stable), stay=lambda s, *told: _step(s, stable, *told))
 
 
 def _tested(s: Situation, stable: str) -> Decision:
@@ -118,40 +93,20 @@ def _holding(s: Situation, stable: str) -> Decision:
     switched_at = s.was.switched_at or s.now
     ends_at = switched_at + timedelta(seconds=s.seen.service.spec.rollout.blue_green.hold_seconds)
     s = s.remembering(switched_at=switched_at, hold_ends_at=ends_at)
-    s, look_again, verdict = _analysed(s)
-    if verdict == "failed" and s.was.analysis is not None:
-        why = f"revision {s.current} failed its analysis: {s.was.analysis.message}"
-        return going_back.fail(s, Reason.ANALYSIS_FAILED, why)
+    s, look_again, verdict = proving.analysed(s, s.seen.service.spec.rollout.analysis)
+    if verdict == "failed":
+        return proving.failed_analysis(s)
     is_over = s.was.is_promoted or s.was.is_fully_promoted or (s.now >= ends_at and verdict == "passed")
     if is_over and not s.stands:
         return promoted(s)
     told = f"revision {s.current} serves; {stable} stays up until {ends_at:%H:%M:%S} UTC, or the action promote"
     if verdict == "no-data":
-        told = "the analysis has seen too few requests: it waits for traffic, or the action promote, retry or abort"
+        told = proving.NO_DATA
     on = _post(s, stable, "Holding", told, clock=False)
     if s.stands:
         return on
-    asks = Asks(look=look_again is not None and s.now >= look_again and s.seen.answers is None)
     wake = min((at for at in (ends_at, look_again) if at is not None and at > s.now), default=None)
-    return replace(on, asks=asks, requeue_at=wake)
-
-
-def _analysed(s: Situation) -> tuple[Situation, datetime | None, str]:
-    """The analysis with what this pass has looked at, when to look again, and what it says."""
-    spec = s.seen.service.spec.rollout.analysis
-    if spec is None:
-        return s, None, "passed"
-    told, looked = s.was.analysis, s.seen.answers.looked if s.seen.answers else None
-    if told is None and looked is None:
-        return s, s.now, "running"
-    # The first look is the base of the next one: what it counts may be from before the switch.
-    if told is None:
-        told = analysis.record(None, None, s.now).model_copy(update={"last_sample_at": s.now})
-    elif looked is not None:
-        told = analysis.record(told, analysis.judge(*looked, spec), s.now)
-    verdict = analysis.outcome(told, spec, s.now)
-    is_going_on = verdict in ("running", "no-data")
-    return s.remembering(analysis=told), analysis.next_look_at(told, spec) if is_going_on else None, verdict
+    return replace(on, asks=proving.asking(s, look_again), requeue_at=wake)
 
 
 def _step(
@@ -245,26 +200,9 @@ def _preview(s: Situation) -> int:
     return max(min(asked or s.wanted, s.wanted), 1)
 
 
-def _untested(s: Situation) -> frozenset[str]:
-    """Pods of the new revision that have not passed; none where there is no test, or nobody to make it."""
-    if not s.seen.is_smoke_tested:
-        return frozenset()
-    passed = s.was.smoke_test.passed if s.was.smoke_test else []
-    return frozenset(
-        pod.name for pod in s.seen.ready(s.seen.idle) if pod.revision == s.current and pod.name not in passed
-    )
-
-
 def _is_stable_broken(s: Situation) -> bool:
     return not s.seen.ready(s.seen.active)
 
 
 def _count(s: Situation, needed: int) -> str:
     return f"{_available(s)} of the {needed} pods of revision {s.current}"
-
-
-def _sooner(one: datetime | None, other: datetime) -> datetime:
-    return other if one is None else min(one, other)
-
-
-_TEST_AGAIN_AFTER = timedelta(seconds=5)

@@ -1,118 +1,190 @@
-"""How many pods of the stable and of the new revision serve together, so that traffic is shared as a step asks.
+"""Canary: both revisions serve, and the new one gets more of the traffic from step to step as it proves itself.
 
-Without a gateway the active Service leads to both slots, and each pod gets as much as any other: the share is made by
-their number. With one the route weighs the slots exactly, and the pods have only to bear their part.
+    Preparing -> Testing -> Scaling, Waiting (once for each step) -> Scaling -> Switching -> Stable
+
+The share is made by the number of pods behind one Service. The first pod is tested before the Service leads to it; from
+then until one revision is left the Service leads to both slots, and no pod goes before another one answers in its
+place. Going back is the same way in the other direction. There is no hold: the steps are the proof.
 """
 
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from penstock.api.rollout import Analysis, CanaryStep
+from penstock.api.status import CanaryStatus, RolloutPhase
+from penstock.names import Reason
+from penstock.rollout import deadline, going_back, proving, sharing
+from penstock.rollout.decision import Decision, Situation, SlotPlan, beside, changed, parked, slot_plan
+from penstock.rollout.in_place import promoted, timed_out
+from penstock.rollout.shares import Counts, counts, share
+
+_STEP_LASTS: Final = 60  # seconds, where the step does not say
+_ALL: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Pods of each slot. `asked` is the canary's share that they stand for, in percent, if they stand for one."""
-
-    stable: int
-    canary: int
-    asked: int | None = field(default=None, compare=False)
-
-    @property
-    def total(self) -> int:
-        return self.stable + self.canary
-
-
-def counts(weight: int, wanted: int, max_unavailable: int) -> Counts:
-    """Return the pods whose share comes closest to `weight` percent without a gateway; 0 and 100 are its ends.
-
-    In between each revision keeps a pod: replicas 1, weight 10 is 1 and 1, one pod more than wanted.
-
-    With max_unavailable 0 that one more has to fit on the way in any case, so it may stay where it brings the share
-    closer: replicas 2, weight 10 is 2 and 1 (33 %) rather than 1 and 1 (50 %). Where a pod may be missing, new pods
-    take the places of old ones and the total is what is wanted.
-    """
-    if weight == 0 or wanted == 0:
-        return Counts(wanted, 0, weight)
-    if weight == 100:
-        return Counts(0, wanted, weight)
-    least = max(wanted, 2)
-    most = wanted + 1 if max_unavailable == 0 else least
-    # Of two that come equally close, the smaller total: replicas 2, weight 50 is 1 and 1, though 3 pods come no closer.
-    return min((_split(weight, total) for total in range(least, most + 1)), key=lambda pods: abs(_share(pods) - weight))
+def forward(s: Situation) -> Decision:
+    """On to the current revision, one step."""
+    stable = s.was.stable_revision or s.current
+    if s.here is not None and s.here.revision == s.current:
+        return _arriving(s)
+    if s.here is not None and s.here.revision != stable and s.there is not None and s.there.revision == stable:
+        # A new revision of a BlueGreen rollout held the traffic when the spec changed: the base is what is stable.
+        return going_back.switch_back(s, stable)
+    if not s.seen.ready(s.seen.active) and _available(s) > 0 and not s.stands:
+        # A stable revision that answers nothing never blocks the fix.
+        return _serving(_at(s, len(_steps(s)) + 1))
+    return _serving(s) if s.was.is_shared else _preparing(s)
 
 
-def counts_behind_gateway(weight: int, wanted: int) -> Counts:
-    """Return the pods that bear `weight` percent of the requests where the route shares them.
-
-    The canary is rounded up: replicas 3, weight 34 is 2 of them, because 1 would get more than a pod's part. Every
-    stable pod stays until the rollout's end, whatever the weight: as long as they do, going back is one write of the
-    route.
-    """
-    return Counts(wanted, -(-weight * wanted // 100))
+def is_under_way(s: Situation) -> bool:
+    """The pods beside those of the stable revision are this rollout's canary."""
+    return s.was.strategy == "Canary" and s.there is not None and s.there.revision == s.current
 
 
-def next_counts(target: Counts, available: Counts, written: Counts, *, wanted: int, max_unavailable: int) -> Counts:
-    """Return what to write now on the way from the `written` sizes to `target`, in whichever order the two are written.
-
-    Pods are added while the total stays within wanted + 1, to the stable revision first: on the way back it is at full
-    size before the canary goes. Pods are removed while wanted - max_unavailable stay available without them. Repeat it
-    whenever `available` changes; while there is only waiting to do, it returns what is written.
-
-    replicas 2, max_unavailable 0, from 2 and 0 to 1 and 1: 2 and 1, then 1 and 1 once the canary is available.
-    replicas 2, max_unavailable 1: 1 and 1 at once.
-    """
-    grown = _grown(target, written, wanted + 1 - written.total)
-    # Of the pods that are available, those which the last write removes are as good as gone.
-    lasting = Counts(min(available.stable, written.stable), min(available.canary, written.canary))
-    shrunk = _shrunk(target, written, lasting, lasting.total - (wanted - max_unavailable))
-    stable = grown.stable if target.stable > written.stable else shrunk.stable
-    canary = grown.canary if target.canary > written.canary else shrunk.canary
-    return replace(target, stable=stable, canary=canary)
+def _preparing(s: Situation) -> Decision:
+    """The first pod of the new revision comes up, and is tested before it gets a request."""
+    first = counts(_steps(s)[0].weight, s.wanted, sharing.max_unavailable(s))
+    pods = sharing.towards(s, Counts(first.stable, min(first.canary, 1)))
+    if _available(s) == 0:
+        return _stay(s, pods, "Preparing", f"no pod of revision {s.current} is available yet")
+    return proving.tested(s, then=lambda s: _first(s, pods), stay=lambda s, *told: _stay(s, pods, *told))
 
 
-def share(pods: Counts) -> str:
-    """Say how traffic is really shared without a gateway, and what was asked where that is something else."""
-    if pods.total == 0:
-        return "no pods"
-    real = round(_share(pods))
-    told = f"{pods.canary} of {pods.total} pods: {real} %"
-    return told if pods.asked in (None, real) else f"{told} instead of {pods.asked} %"
+def _first(s: Situation, pods: Counts) -> Decision:
+    """The Service leads to the tested pod too, unless nothing is to move now."""
+    if s.stands:
+        return _stay(s, pods, "Preparing", f"revision {s.current} is tested")
+    return _serving(_at(s, 1))
 
 
-def _split(weight: int, total: int) -> Counts:
-    """Split the total to the nearest integer, with at least one of each.
-
-    A half goes to the canary: replicas 3, weight 50 is 1 and 2, because the step is there to try the new revision.
-    """
-    canary = min(max((weight * total + 50) // 100, 1), total - 1)
-    return Counts(total - canary, canary, weight)
+def _at(s: Situation, step: int) -> Situation:
+    """At the beginning of a step. What an earlier one has proved does not count for it."""
+    canary = CanaryStatus(step=step, weight=_weight(s, step))
+    return s.remembering(is_shared=True, canary=canary, analysis=None, is_promoted=None, gate_opens_at=None)
 
 
-def _share(pods: Counts) -> Fraction:
-    """Return the canary's share, in percent."""
-    return Fraction(100 * pods.canary, pods.total)
+def _serving(s: Situation) -> Decision:
+    """Both revisions serve."""
+    told = s.was.canary or CanaryStatus()
+    # Whoever has no pods for a while, because the user wants none, begins the step anew.
+    reached_at = told.reached_at if s.wanted else None
+    if reached_at is not None and not s.seen.ready(s.seen.idle) and s.seen.ready(s.seen.active):
+        return going_back.fail(s, Reason.STOPPED_SERVING, f"no pod of revision {s.current} answers any more")
+    weight, there = _weight(s, told.step), sharing.answering(s)
+    target = counts(weight, s.wanted, sharing.max_unavailable(s))
+    told = told.model_copy(update={"weight": weight, "share": share(target), "reached_at": reached_at})
+    s = s.remembering(canary=told)
+    if told.step > len(_steps(s)):
+        return _ending(s, target)
+    if told.reached_at is None and not sharing.is_settled(s, target):
+        waits = f"{there.stable} of {target.stable} old and {there.canary} of {target.canary} new pods answer"
+        return _stay(s, sharing.towards(s, target), "Scaling", f"{_step_of(s)} with {share(target)}: {waits}")
+    return _proving(s, target)
 
 
-def _grown(target: Counts, written: Counts, room: int) -> Counts:
-    stable = _more(written.stable, target.stable, room)
-    canary = _more(written.canary, target.canary, room - (stable - written.stable))
-    return Counts(stable, canary)
+def _proving(s: Situation, target: Counts) -> Decision:
+    """The step's pods answer: its time, and the analysis of what they answer."""
+    told = s.was.canary or CanaryStatus()
+    step, reached_at = _steps(s)[told.step - 1], told.reached_at or s.now
+    ends_at = None if step.pause else reached_at + timedelta(seconds=_lasts(step))
+    told = told.model_copy(update={"reached_at": reached_at})
+    s = s.remembering(canary=told, gate_opens_at=ends_at)
+    s, look_again, verdict = proving.analysed(s, s.seen.service.spec.rollout.analysis or Analysis())
+    if verdict == "failed":
+        return proving.failed_analysis(s)
+    is_over = ends_at is not None and s.now >= ends_at and verdict == "passed"
+    if (is_over or s.was.is_promoted or s.was.is_fully_promoted) and not s.stands:
+        return _serving(_at(s, len(_steps(s)) + 1 if s.was.is_fully_promoted else told.step + 1))
+    goes_on = f"at {ends_at:%H:%M:%S} UTC, or on the action promote" if ends_at else "on the action promote"
+    waits = proving.NO_DATA if verdict == "no-data" else f"it goes on {goes_on}"
+    on = _stay(s, sharing.towards(s, target), "Waiting", f"{_step_of(s)} with {share(target)}: {waits}", at_a_gate=True)
+    if s.stands:
+        return on
+    wake = min((at for at in (ends_at, look_again) if at is not None and at > s.now), default=None)
+    return replace(on, asks=proving.asking(s, look_again), requeue_at=wake)
 
 
-def _shrunk(target: Counts, written: Counts, lasting: Counts, spare: int) -> Counts:
-    """Where both are too many the canary's go first: what has proved itself stays longer."""
-    canary = _fewer(written.canary, target.canary, lasting.canary, spare)
-    spare -= max(lasting.canary - canary, 0)
-    return Counts(_fewer(written.stable, target.stable, lasting.stable, spare), canary)
+def _ending(s: Situation, target: Counts) -> Decision:
+    """The last old pods go; then the Service selects the new ones alone."""
+    pods, there = sharing.towards(s, target), sharing.answering(s)
+    is_alone = sharing.written(s).stable == 0 and not s.seen.ready(s.seen.active) and there.canary > 0
+    if not is_alone or s.stands:
+        waits = f"{there.canary} of {target.canary} new pods answer, {there.stable} old ones still do"
+        return _stay(s, pods, "Scaling", f"revision {s.current} takes over: {waits}")
+    on = _stay(s, pods, "Switching", f"traffic is led to revision {s.current} alone")
+    alone = changed(on.rollout, active_slot=s.seen.idle.value, is_shared=None)
+    # The endpoints are the same before and after: no event would tell that the Service has been written.
+    return replace(on, active=s.seen.idle, rollout=alone, requeue_at=s.now)
 
 
-def _more(written: int, target: int, room: int) -> int:
-    return max(written, min(target, written + room))
+def _arriving(s: Situation) -> Decision:
+    """The selector names the new revision's slot alone."""
+    if going_back.is_reached(s):
+        return promoted(s)
+    marked, is_overdue = deadline.ticked(s, s.was, s.here, stands=s.stands)
+    if is_overdue:
+        return going_back.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
+    told = f"waiting until all traffic reaches revision {s.current}"
+    return Decision(
+        rollout=changed(marked, phase=_phase(s, "Switching"), message=told, active_slot=s.seen.active.value),
+        target=s.current,
+        active=s.seen.active,
+        slots={s.seen.active: slot_plan(s, s.current, s.wanted), **parked(s)},
+        requeue_at=None if s.stands else marked.deadline_at,
+    )
 
 
-def _fewer(written: int, target: int, lasting: int, spare: int) -> int:
-    """Return the smaller size, for which at most `spare` available pods go.
+def _stay(s: Situation, pods: Counts, phase: RolloutPhase, message: str, *, at_a_gate: bool = False) -> Decision:
+    """With so many pods of each revision, until what the message says."""
+    new = s.there if s.there is not None and s.there.revision == s.current else None
+    marked, is_overdue = deadline.ticked(s, s.was, new, stands=s.stands or at_a_gate)
+    if is_overdue:
+        return going_back.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
+    return Decision(
+        rollout=changed(
+            marked,
+            phase=_phase(s, phase),
+            message=message,
+            active_slot=s.seen.active.value,
+            preview_slot=s.seen.idle.value,
+        ),
+        target=s.current,
+        active=s.seen.active,
+        slots={s.seen.active: _stable_plan(s, pods), s.seen.idle: beside(s, s.current, pods.canary)},
+        requeue_at=None if s.stands or at_a_gate else marked.deadline_at,
+    )
 
-    Pods that are not available go first, as the ReplicaSet controller does it, and cost nothing: replicas 1, from 1 and
-    1 back to 1 and 0 must not wait for a canary that never starts.
-    """
-    return min(written, max(target, lasting - max(spare, 0)))
+
+def _stable_plan(s: Situation, pods: Counts) -> SlotPlan:
+    return slot_plan(s, s.here.revision if s.here else s.was.stable_revision or s.current, pods.stable)
+
+
+def _phase(s: Situation, phase: RolloutPhase) -> RolloutPhase:
+    return "RolloutPaused" if s.was.is_paused else phase
+
+
+def _steps(s: Situation) -> list[CanaryStep]:
+    return s.seen.service.spec.rollout.canary.steps
+
+
+def _weight(s: Situation, step: int) -> int:
+    """In percent. A spec that has fewer steps by now is at its end."""
+    steps = _steps(s)
+    return steps[step - 1].weight if step <= len(steps) else _ALL
+
+
+def _lasts(step: CanaryStep) -> int:
+    return _STEP_LASTS if step.pause_seconds is None else step.pause_seconds
+
+
+def _step_of(s: Situation) -> str:
+    return f"step {s.was.canary.step if s.was.canary else 1} of {len(_steps(s))}"
+
+
+def _available(s: Situation) -> int:
+    """Pods of the new revision that are available, whether or not the Service leads to them."""
+    if s.there is None or s.there.revision != s.current or not s.there.is_observed:
+        return 0
+    ready = sum(1 for pod in s.seen.ready(s.seen.idle) if pod.revision == s.current)
+    return min(s.there.available_of_revision, ready)

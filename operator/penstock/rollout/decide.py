@@ -12,7 +12,7 @@ from datetime import datetime
 from penstock.api.status import RolloutStatus
 from penstock.failures import Cause
 from penstock.observe import Seen
-from penstock.rollout import actions, blue_green, going_back, in_place
+from penstock.rollout import actions, blue_green, canary, going_back, in_place, sharing
 from penstock.rollout.decision import Decision, Situation
 from penstock.rollout.memory import remembered
 from penstock.rollout.plan import Plan, plan
@@ -23,8 +23,13 @@ def decide(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, i
     s = _situation(seen, causes, now, wanted=wanted, is_stopped=is_stopped)
     if s.was.stable_revision is not None and s.current in (s.was.stable_revision, s.was.failed_revision):
         decision = going_back.back(s)
+    elif s.was.is_shared and not canary.is_under_way(s):
+        # The pods of an earlier canary make room first.
+        decision = going_back.give_way(s, s.was.stable_revision or s.current, "Preparing", "an earlier canary ends")
     elif s.was.strategy == "BlueGreen" and s.was.stable_revision is not None:
         decision = blue_green.forward(s)
+    elif s.was.strategy == "Canary" and s.was.stable_revision is not None:
+        decision = canary.forward(s)
     else:
         decision = in_place.forward(s)
     return replace(decision, rollout=_about(decision, s))
@@ -37,13 +42,22 @@ def needs_room(seen: Seen, now: datetime, *, wanted: int) -> bool:
     if was.stable_revision in (None, seen.current):
         return False
     is_planned = _is_begun(s) or was.failed_revision == seen.current
-    return blue_green.needs_room(s) if is_planned else seen.service.spec.strategy == "Auto"
+    if is_planned:
+        return was.strategy == "BlueGreen" and blue_green.needs_room(s)
+    return seen.service.spec.strategy == "Auto"
 
 
 def _situation(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, is_stopped: bool) -> Situation:
-    s = actions.handled(Situation(seen, remembered(seen), now, wanted, is_stopped, causes))
+    s = actions.handled(_released(Situation(seen, remembered(seen), now, wanted, is_stopped, causes)))
     is_new = s.current not in (s.was.stable_revision, s.was.failed_revision) and not _is_begun(s)
     return replace(s, was=_begin(s)) if is_new else s
+
+
+def _released(s: Situation) -> Situation:
+    """Without the mark that both slots serve, once nothing in the idle one answers, or is to."""
+    if sharing.written(s).canary or s.seen.ready(s.seen.idle):
+        return s
+    return s.remembering(is_shared=None)
 
 
 def _is_begun(s: Situation) -> bool:
@@ -61,6 +75,7 @@ def _begin(s: Situation) -> RolloutStatus:
         max_surge=chosen.max_surge if chosen else None,
         active_slot=s.seen.active.value,
         preview_slot=s.was.preview_slot,
+        is_shared=s.was.is_shared,
         last_action=s.was.last_action,
         started_at=s.now,
         progressed_at=s.now,
@@ -76,10 +91,10 @@ def _plan(s: Situation) -> Plan | None:
     here, there = s.here, s.there
     strategy = s.seen.service.spec.strategy
     is_second_set_up = there is not None and there.wanted > 0
-    if is_second_set_up and strategy in ("Auto", "BlueGreen"):
+    if is_second_set_up and strategy == "Auto":
         return Plan("BlueGreen", None, "BlueGreen: a second set of pods is up already")
-    is_in_place = here is not None and here.revision != s.was.stable_revision
-    if is_in_place and strategy in ("Auto", "BlueGreen"):
+    is_in_place = not is_second_set_up and here is not None and here.revision != s.was.stable_revision
+    if is_in_place and strategy in ("Auto", "BlueGreen", "Canary"):
         return Plan("RollingUpdate", s.was.max_surge, "RollingUpdate: another one was under way in place")
     return plan(strategy, s.wanted, s.seen.room)
 

@@ -64,6 +64,11 @@ class Decision:
         return self.rollout.failed_revision
 
     @property
+    def is_shared(self) -> bool:
+        """The Service leads to both slots."""
+        return bool(self.rollout.is_shared)
+
+    @property
     def has_failed(self) -> bool:
         """The revision of the spec was given up."""
         return self.failed is not None and self.failed == self.current
@@ -140,9 +145,10 @@ def beside(s: Situation, revision: str, replicas: int) -> SlotPlan:
     return SlotPlan(revision, replicas, "Recreate" if has_others else "RollingUpdate")
 
 
-def as_it_is(s: Situation) -> dict[Slot, SlotPlan]:
-    """The slot that does not serve, with the pods that it has."""
+def as_it_is(s: Situation, replicas: int | None = None) -> dict[Slot, SlotPlan]:
+    """The other slot with what it runs, and the pods that it has, or that many."""
     plans = parked(s)
     if s.there is None or s.wanted == 0:
         return plans
-    return {slot: replace(plan, replicas=s.there.wanted) for slot, plan in plans.items()}
+    kept = s.there.wanted if replicas is None else replicas
+    return {slot: replace(plan, replicas=kept) for slot, plan in plans.items()}

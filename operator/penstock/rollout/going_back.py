@@ -5,9 +5,11 @@ one has a pod that answers; until then the traffic stays where it is. The pods o
 nothing leads to them any more.
 """
 
-from penstock.api.status import RolloutStatus
+from penstock.api.status import RolloutPhase, RolloutStatus
 from penstock.names import Reason, Slot
+from penstock.rollout import sharing
 from penstock.rollout.decision import Decision, Situation, SlotPlan, as_it_is, beside, changed, parked, slot_plan
+from penstock.rollout.shares import Counts
 
 
 def fail(s: Situation, reason: Reason, message: str) -> Decision:
@@ -33,12 +35,25 @@ def given_up(s: Situation, reason: Reason, message: str) -> Situation:
 def back(s: Situation) -> Decision:
     """One step on the way to the stable revision, from wherever the rollout stands."""
     stable = s.was.stable_revision or s.current
+    if s.was.is_shared:
+        return give_way(s, stable, "Aborting", _way_back(s, stable))
     if s.here is not None and s.here.revision != stable:
         if s.there is not None and s.there.revision == stable:
             return switch_back(s, stable)
         if s.was.strategy == "BlueGreen" and s.was.phase in ("Aborting", "RolloutPaused"):
             return _prepare(s, stable)
     return at_rest(s) if _has_arrived(s, stable) else _on_the_way(s, stable)
+
+
+def give_way(s: Situation, stable: str, phase: RolloutPhase, message: str) -> Decision:
+    """A canary's pods end as the stable revision's come back; the Service leads to both until none of them is left."""
+    now = sharing.towards(s, Counts(s.wanted, 0))
+    return Decision(
+        rollout=changed(s.was, phase=phase, message=message, active_slot=s.seen.active.value),
+        target=stable if phase == "Aborting" else s.current,
+        active=s.seen.active,
+        slots={s.seen.active: slot_plan(s, stable, now.stable), **as_it_is(s, now.canary)},
+    )
 
 
 def at_rest(s: Situation) -> Decision:
@@ -86,7 +101,7 @@ def _prepare(s: Situation, stable: str) -> Decision:
 
 def _on_the_way(s: Situation, stable: str) -> Decision:
     """In place: the Deployment controller brings the stable template's pods back."""
-    there = _kept_for_inspection(s) or (parked(s) if _is_reached(s) else as_it_is(s))
+    there = _kept_for_inspection(s) or (parked(s) if is_reached(s) else as_it_is(s))
     return Decision(
         rollout=changed(s.was, phase="Aborting", active_slot=s.seen.active.value, message=_way_back(s, stable)),
         target=stable,
@@ -135,10 +150,10 @@ def _has_arrived(s: Situation, stable: str) -> bool:
     here = s.here
     if here is None or here.revision != stable or not here.is_observed:
         return False
-    return here.updated == here.replicas and here.available >= min(here.wanted, 1) and _is_reached(s)
+    return here.updated == here.replicas and here.available >= min(here.wanted, 1) and is_reached(s)
 
 
-def _is_reached(s: Situation) -> bool:
+def is_reached(s: Situation) -> bool:
     """No endpoint that lasts is outside the active slot, and one inside answers."""
     inside = {pod.name for pod in s.seen.pods if pod.slot == s.seen.active}
     return s.seen.endpoints.lasting <= inside and bool(s.seen.endpoints.ready & inside)

@@ -29,7 +29,8 @@ def remembered(seen: Seen) -> RolloutStatus:
     noted = _Noted.on(seen.annotations)
     if told.last_action is not None and told.last_action.number > noted.number:
         return told
-    return _with_last_action(_with_failure(changed(told, stable_revision=stable), seen), seen, noted)
+    known = changed(told, stable_revision=stable, is_shared=seen.is_shared or None)
+    return _with_last_action(_with_failure(known, seen), seen, noted)
 
 
 def notes(rollout: RolloutStatus) -> dict[str, str]:
@@ -37,6 +38,7 @@ def notes(rollout: RolloutStatus) -> dict[str, str]:
     pairs = (
         (names.ANNOTATION_STABLE, rollout.stable_revision),
         (names.ANNOTATION_ACTIVE_SLOT, rollout.active_slot),
+        (names.ANNOTATION_SHARED, "true" if rollout.is_shared else None),
         (names.ANNOTATION_FAILED, rollout.failed_revision),
         (names.ANNOTATION_FAILED_BECAUSE, rollout.reason),
         (names.ANNOTATION_LAST_ACTION, _Noted.of(rollout)),

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from penstock.rollout.canary import Counts, counts, counts_behind_gateway, next_counts, share
+from penstock.rollout.shares import Counts, counts, counts_behind_gateway, next_counts, share
 
 weights = st.integers(0, 100)
 steps = st.integers(1, 99)

@@ -1,0 +1,84 @@
+"""What a new revision has to show before it gets traffic, and while it does: the smoke test, and the analysis."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from penstock.api.rollout import Analysis
+from penstock.api.status import RolloutPhase
+from penstock.names import Reason
+from penstock.rollout import analysis, going_back, smoke
+from penstock.rollout.analysis import Outcome
+from penstock.rollout.decision import Asks, Decision, Situation
+
+_TEST_AGAIN_AFTER: Final = timedelta(seconds=5)
+
+# A step in which nothing moves: from the situation, its phase, and what it waits for.
+Stay = Callable[[Situation, RolloutPhase, str], Decision]
+
+
+def tested(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay) -> Decision:
+    """On with `then` once every pod of the idle slot has passed; a test that fails three times in a row is the end."""
+    untested = _untested(s)
+    if not untested:
+        return then(s)
+    told = s.was.smoke_test
+    if s.seen.answers is not None:
+        told = smoke.record(told, {pod: text for pod, text in s.seen.answers.smoke.items() if pod in untested})
+        s = s.remembering(smoke_test=told.model_copy(update={"last_attempt_at": s.now}))
+        if smoke.has_failed(told):
+            why = f"revision {s.current} failed its smoke test: {told.message}"
+            return going_back.fail(s, Reason.SMOKE_TEST_FAILED, why)
+        if untested <= set(told.passed):
+            return then(s)
+    because = f": {told.message}" if told is not None and told.failures else ""
+    on = stay(s, "Testing", f"{len(untested)} pods still have to pass the smoke test{because}")
+    last = s.was.smoke_test.last_attempt_at if s.was.smoke_test else None
+    if s.stands or on.phase != "Testing":
+        return on
+    if last is not None and s.now < last + _TEST_AGAIN_AFTER:
+        again = last + _TEST_AGAIN_AFTER
+        return replace(on, requeue_at=min(on.requeue_at or again, again))
+    return replace(on, asks=Asks(smoke=untested))
+
+
+def _untested(s: Situation) -> frozenset[str]:
+    """Pods of the new revision that have not passed; none where there is no test, or nobody to make it."""
+    if not s.seen.is_smoke_tested:
+        return frozenset()
+    passed = s.was.smoke_test.passed if s.was.smoke_test else []
+    ready = (pod for pod in s.seen.ready(s.seen.idle) if pod.revision == s.current)
+    return frozenset(pod.name for pod in ready if pod.name not in passed)
+
+
+def analysed(s: Situation, spec: Analysis | None) -> tuple[Situation, datetime | None, Outcome]:
+    """The analysis with what this pass has looked at, when to look again, and what it says."""
+    if spec is None:
+        return s, None, "passed"
+    told, looked = s.was.analysis, s.seen.answers.looked if s.seen.answers else None
+    if told is None and looked is None:
+        return s, s.now, "running"
+    # The first look is the base of the next one: what it counts may be from before the traffic came.
+    if told is None:
+        told = analysis.record(None, None, s.now).model_copy(update={"last_sample_at": s.now})
+    elif looked is not None:
+        told = analysis.record(told, analysis.judge(*looked, spec), s.now)
+    verdict = analysis.outcome(told, spec, s.now)
+    is_going_on = verdict in ("running", "no-data")
+    return s.remembering(analysis=told), analysis.next_look_at(told, spec) if is_going_on else None, verdict
+
+
+def failed_analysis(s: Situation) -> Decision:
+    """Back to the stable revision, with what the last look found."""
+    found = s.was.analysis.message if s.was.analysis else ""
+    return going_back.fail(s, Reason.ANALYSIS_FAILED, f"revision {s.current} failed its analysis: {found}")
+
+
+def asking(s: Situation, look_again: datetime | None) -> Asks:
+    """A look at the counters, when it is due and this pass has not had it."""
+    has_looked = s.seen.answers is not None and s.seen.answers.looked is not None
+    return Asks(look=look_again is not None and s.now >= look_again and not has_looked)
+
+
+NO_DATA: Final = "the analysis has seen too few requests: it waits for traffic, or the action promote, retry or abort"

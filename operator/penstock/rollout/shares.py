@@ -1,0 +1,118 @@
+"""How many pods of the stable and of the new revision serve together, so that traffic is shared as a step asks.
+
+Without a gateway the active Service leads to both slots, and each pod gets as much as any other: the share is made by
+their number. With one the route weighs the slots exactly, and the pods have only to bear their part.
+"""
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Pods of each slot. `asked` is the canary's share that they stand for, in percent, if they stand for one."""
+
+    stable: int
+    canary: int
+    asked: int | None = field(default=None, compare=False)
+
+    @property
+    def total(self) -> int:
+        return self.stable + self.canary
+
+
+def counts(weight: int, wanted: int, max_unavailable: int) -> Counts:
+    """Return the pods whose share comes closest to `weight` percent without a gateway; 0 and 100 are its ends.
+
+    In between each revision keeps a pod: replicas 1, weight 10 is 1 and 1, one pod more than wanted.
+
+    With max_unavailable 0 that one more has to fit on the way in any case, so it may stay where it brings the share
+    closer: replicas 2, weight 10 is 2 and 1 (33 %) rather than 1 and 1 (50 %). Where a pod may be missing, new pods
+    take the places of old ones and the total is what is wanted.
+    """
+    if weight == 0 or wanted == 0:
+        return Counts(wanted, 0, weight)
+    if weight == 100:
+        return Counts(0, wanted, weight)
+    least = max(wanted, 2)
+    most = wanted + 1 if max_unavailable == 0 else least
+    # Of two that come equally close, the smaller total: replicas 2, weight 50 is 1 and 1, though 3 pods come no closer.
+    return min((_split(weight, total) for total in range(least, most + 1)), key=lambda pods: abs(_share(pods) - weight))
+
+
+def counts_behind_gateway(weight: int, wanted: int) -> Counts:
+    """Return the pods that bear `weight` percent of the requests where the route shares them.
+
+    The canary is rounded up: replicas 3, weight 34 is 2 of them, because 1 would get more than a pod's part. Every
+    stable pod stays until the rollout's end, whatever the weight: as long as they do, going back is one write of the
+    route.
+    """
+    return Counts(wanted, -(-weight * wanted // 100))
+
+
+def next_counts(target: Counts, available: Counts, written: Counts, *, wanted: int, max_unavailable: int) -> Counts:
+    """Return what to write now on the way from the `written` sizes to `target`, in whichever order the two are written.
+
+    Pods are added while the total stays within wanted + 1, to the stable revision first: on the way back it is at full
+    size before the canary goes. Pods are removed while wanted - max_unavailable stay available without them. Repeat it
+    whenever `available` changes; while there is only waiting to do, it returns what is written.
+
+    replicas 2, max_unavailable 0, from 2 and 0 to 1 and 1: 2 and 1, then 1 and 1 once the canary is available.
+    replicas 2, max_unavailable 1: 1 and 1 at once.
+    """
+    grown = _grown(target, written, wanted + 1 - written.total)
+    # Of the pods that are available, those which the last write removes are as good as gone.
+    lasting = Counts(min(available.stable, written.stable), min(available.canary, written.canary))
+    shrunk = _shrunk(target, written, lasting, lasting.total - (wanted - max_unavailable))
+    stable = grown.stable if target.stable > written.stable else shrunk.stable
+    canary = grown.canary if target.canary > written.canary else shrunk.canary
+    return replace(target, stable=stable, canary=canary)
+
+
+def share(pods: Counts) -> str:
+    """Say how traffic is really shared without a gateway, and what was asked where that is something else."""
+    if pods.total == 0:
+        return "no pods"
+    real = round(_share(pods))
+    told = f"{pods.canary} of {pods.total} pods: {real} %"
+    return told if pods.asked in (None, real) else f"{told} instead of {pods.asked} %"
+
+
+def _split(weight: int, total: int) -> Counts:
+    """Split the total to the nearest integer, with at least one of each.
+
+    A half goes to the canary: replicas 3, weight 50 is 1 and 2, because the step is there to try the new revision.
+    """
+    canary = min(max((weight * total + 50) // 100, 1), total - 1)
+    return Counts(total - canary, canary, weight)
+
+
+def _share(pods: Counts) -> Fraction:
+    """Return the canary's share, in percent."""
+    return Fraction(100 * pods.canary, pods.total)
+
+
+def _grown(target: Counts, written: Counts, room: int) -> Counts:
+    stable = _more(written.stable, target.stable, room)
+    canary = _more(written.canary, target.canary, room - (stable - written.stable))
+    return Counts(stable, canary)
+
+
+def _shrunk(target: Counts, written: Counts, lasting: Counts, spare: int) -> Counts:
+    """Where both are too many the canary's go first: what has proved itself stays longer."""
+    canary = _fewer(written.canary, target.canary, lasting.canary, spare)
+    spare -= max(lasting.canary - canary, 0)
+    return Counts(_fewer(written.stable, target.stable, lasting.stable, spare), canary)
+
+
+def _more(written: int, target: int, room: int) -> int:
+    return max(written, min(target, written + room))
+
+
+def _fewer(written: int, target: int, lasting: int, spare: int) -> int:
+    """Return the smaller size, for which at most `spare` available pods go.
+
+    Pods that are not available go first, as the ReplicaSet controller does it, and cost nothing: replicas 1, from 1 and
+    1 back to 1 and 0 must not wait for a canary that never starts.
+    """
+    return min(written, max(target, lasting - max(spare, 0)))

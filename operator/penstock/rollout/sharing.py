@@ -1,0 +1,56 @@
+"""Both slots serve, as under a canary: what there is of each, and the next sizes on the way to a share."""
+
+from penstock.names import Slot
+from penstock.rollout.decision import Situation
+from penstock.rollout.shares import Counts, next_counts
+
+
+def written(s: Situation) -> Counts:
+    """Pods that the two Deployments ask for."""
+    return Counts(s.here.wanted if s.here else 0, s.there.wanted if s.there else 0)
+
+
+def answering(s: Situation) -> Counts:
+    """Pods that are available and get requests."""
+    return Counts(*(_answering(s, slot) for slot in (s.seen.active, s.seen.idle)))
+
+
+def is_settled(s: Situation, target: Counts) -> bool:
+    """The sizes are written and their pods answer, but for those that wait for a node: these prove nothing."""
+    if written(s) != target:
+        return False
+    there = answering(s)
+    stable, canary = (_waiting(s, slot) for slot in (s.seen.active, s.seen.idle))
+    is_tried = there.canary > 0 or target.canary == 0
+    return is_tried and there.stable + stable >= target.stable and there.canary + canary >= target.canary
+
+
+def towards(s: Situation, target: Counts) -> Counts:
+    """The sizes to write now, one step closer to the target, with as many pods answering as are asked for."""
+    return next_counts(target, answering(s), written(s), wanted=s.wanted, max_unavailable=_may_be_missing(s))
+
+
+def max_unavailable(s: Situation) -> int:
+    """By `predictor.deploymentStrategy`, a share rounded down as the Deployment controller does it."""
+    asked = s.seen.service.spec.predictor.deployment_strategy.rolling_update.max_unavailable
+    return asked if isinstance(asked, int) else s.wanted * int(asked.removesuffix("%")) // 100
+
+
+def _answering(s: Situation, slot: Slot) -> int:
+    found = s.seen.slots.get(slot)
+    behind = sum(1 for pod in s.seen.ready(slot) if pod.name in s.seen.endpoints.ready)
+    return min(found.available, behind) if found else 0
+
+
+def _may_be_missing(s: Situation) -> int:
+    """Besides what the spec allows, the pods for which there is no node: waiting for them would end nothing.
+
+    One that waits for the place of a pod that is leaving is not among them.
+    """
+    waiting = sum(_waiting(s, slot) for slot in (s.seen.active, s.seen.idle))
+    seated = sum(1 for pod in s.seen.pods if pod.unschedulable is None)
+    return max_unavailable(s) + s.wanted - min(s.wanted, max(seated, s.wanted - waiting))
+
+
+def _waiting(s: Situation, slot: Slot) -> int:
+    return sum(1 for pod in s.seen.pods if pod.slot == slot and pod.unschedulable is not None and not pod.is_leaving)
