@@ -361,6 +361,22 @@ class TestAuto:
         # This operator looks after some namespaces only.
         assert found["status"]["rollout"]["plan"].endswith(" (pods outside the watched namespaces are not counted)")
 
+    def test_pods_that_an_autoscaler_wants_above_what_there_is_room_for_hold_up_nothing(
+        self, objects: Objects, pool: Pool, name: str
+    ) -> None:
+        pool.grow(2)
+        pool.serve(name, 1, rollout=self.auto(progressDeadlineSeconds=15), minReplicas=3)
+        eventually(lambda: ready_pods(objects, name, 2))
+        objects.edit(name, predictor=image("2"))
+
+        def rolled_out() -> None:
+            found = in_phase(objects, name, "Stable")
+            assert found["plan"].startswith("RollingUpdate: 0 of 2 nvidia.com/gpu free: one pod stops"), found
+            assert slot(objects, name, "blue") == ("2", 3)
+
+        eventually(rolled_out)
+        eventually(lambda: blockers(objects.service(name))["InsufficientGPU"])
+
     @pytest.mark.parametrize(
         ("gpus", "plan"),
         [

@@ -260,8 +260,8 @@ def a_cpu_room(free: int, *, of: int = 8, need: int = 1) -> Room:
             Plan(
                 "RollingUpdate",
                 0,
-                "RollingUpdate: 0 of 2 nvidia.com/gpu free: one pod stops before its successor starts, as soon as no "
-                "pod waits for room (1 of 3 do now)",
+                "RollingUpdate: 0 of 2 nvidia.com/gpu free: one pod stops before its successor starts; 1 of 3 pods, "
+                "for which there is no room, come after it",
             ),
             id="more are wanted than have a place, and what they wait for is said",
         ),

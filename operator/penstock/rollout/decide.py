@@ -73,6 +73,7 @@ def _begin(s: Situation) -> RolloutStatus:
         strategy=chosen.way if chosen else None,
         plan=chosen.message if chosen else None,
         max_surge=chosen.max_surge if chosen else None,
+        latched_replicas=_placed(s) if chosen and chosen.max_surge == 0 else None,
         active_slot=s.seen.active.value,
         preview_slot=s.was.preview_slot,
         is_shared=s.was.is_shared,
@@ -82,6 +83,12 @@ def _begin(s: Situation) -> RolloutStatus:
         # A wiped status of this very revision: what the Service remembers of its actions holds on.
         **({} if s.was.current_revision else {"is_promoted": s.was.is_promoted, "is_paused": s.was.is_paused}),
     )
+
+
+def _placed(s: Situation) -> int | None:
+    """Pods to go on with where none may be added: one that waits for room would be the one that may be missing."""
+    room = s.seen.room
+    return room.own if room is not None and room.own < s.wanted else None
 
 
 def _plan(s: Situation) -> Plan | None:

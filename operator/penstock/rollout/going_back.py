@@ -25,7 +25,8 @@ def given_up(s: Situation, reason: Reason, message: str) -> Situation:
         reason=reason,
         message=message,
         phase="Aborting",
-        latched_replicas=None,
+        # Where none may be added, the way back has to do with as many as there was room for too.
+        latched_replicas=s.was.latched_replicas if s.was.max_surge == 0 else None,
         is_paused=None,
         is_promoted=None,
         is_fully_promoted=None,
@@ -106,7 +107,7 @@ def _on_the_way(s: Situation, stable: str) -> Decision:
         rollout=changed(s.was, phase="Aborting", active_slot=s.seen.active.value, message=_way_back(s, stable)),
         target=stable,
         active=s.seen.active,
-        slots={s.seen.active: slot_plan(s, stable, s.wanted), **there},
+        slots={s.seen.active: slot_plan(s, stable, min(s.wanted, s.was.latched_replicas or s.wanted)), **there},
     )
 
 

@@ -70,9 +70,8 @@ def _plan(way: Way, why: str, *, max_surge: int | None = None) -> Plan:
 
 def _one_by_one(wanted: int, room: Room) -> str:
     told = f"{_no_pod(room)}: one pod stops before its successor starts"
-    # The Deployment controller counts a pod that waits for room as the one that may be missing.
     waiting = wanted - room.own
-    return told if waiting <= 0 else f"{told}, as soon as no pod waits for room ({waiting} of {wanted} do now)"
+    return told if waiting <= 0 else f"{told}; {waiting} of {wanted} pods, for which there is no room, come after it"
 
 
 def _interruption(wanted: int, room: Room) -> str:
