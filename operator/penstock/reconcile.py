@@ -13,9 +13,8 @@ from typing import Final
 import structlog
 from pydantic import ValidationError
 
-from penstock import conditions, errors, failures, names, scaling, status
+from penstock import conditions, errors, failures, names, requeue, scaling, status
 from penstock.api.meta import Condition
-from penstock.api.rollout import Analysis
 from penstock.api.v1alpha1 import InferenceService
 from penstock.apply import Vanished, apply
 from penstock.cluster import Cluster
@@ -25,25 +24,17 @@ from penstock.desired.children import Plan, Stored
 from penstock.desired.deployment import Pods
 from penstock.events import Recorder
 from penstock.gather import Gathered, gather
+from penstock.interviews import Interviews
 from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Manifest
 from penstock.names import Reason, Slot
-from penstock.observe import Answers, Seen
+from penstock.observe import Seen
 from penstock.probes import Probes
 from penstock.rollout import memory
-from penstock.rollout.analysis import Window, lifetime
 from penstock.rollout.decide import decide
 from penstock.rollout.decision import Asks, Decision, changed
-from penstock.samples import Samples
 from penstock.store import Key, ObjectId, Store
 
 log = structlog.get_logger(__name__)
-
-# How often the pods of a loading model are asked for their progress.
-_PROGRESS_EVERY = timedelta(seconds=3)
-# A spec that the API server refuses will not mend itself; a quota might be raised.
-_REFUSED_AGAIN_AFTER = timedelta(minutes=5)
-# A foreign object bears no label that we watch by: only a look tells that it has gone.
-_TAKEN_AGAIN_AFTER = timedelta(seconds=5)
 
 
 # What pods may be asked in one pass: the smoke test, then their counters.
@@ -65,7 +56,7 @@ class Reconciler:
         clock: Callable[[], datetime],
         server_image: str,
     ) -> None:
-        self._samples = Samples()
+        self._interviews = Interviews(probes)
         self._seeded: dict[Key, str] = {}  # the version that the last seed was decided from
         self._cluster = cluster
         self._store = store
@@ -80,9 +71,9 @@ class Reconciler:
             service, version = self._store.service(key), self._store.version(key)
         except ValidationError as error:
             await self._report_unreadable(key, error)
-            return _REFUSED_AGAIN_AFTER
+            return requeue.REFUSED_AGAIN_AFTER
         if service is None or service.metadata.deletion_timestamp is not None:
-            self._samples.forget(key)
+            self._interviews.forget(key)
             self._seeded.pop(key, None)
             self._store.waiting_for_room.discard(key)
             return None
@@ -104,7 +95,7 @@ class Reconciler:
                 await self._seed(service, facts.scale.seed, version)
                 return None
         is_current = await self._report(key, facts, now)
-        return _look_again(facts, now) if is_current else timedelta()
+        return requeue.look_again(facts, now) if is_current else timedelta()
 
     async def _decide(self, key: Key, gathered: Gathered, now: datetime) -> Facts:
         """Decide; where that needs to hear from pods, ask them and decide with their answers.
@@ -116,33 +107,10 @@ class Reconciler:
         for _ in range(_MOST_QUESTIONS):
             if facts.decision.asks == Asks():
                 break
-            seen = replace(seen, answers=await self._ask(key, gathered, seen.answers or Answers(), facts.decision.asks))
+            answers = await self._interviews.answers(key, seen, gathered.smoke_test, facts.decision.asks)
+            seen = replace(seen, answers=answers)
             facts = _decide(seen, now)
         return facts
-
-    async def _ask(self, key: Key, gathered: Gathered, before: Answers, asks: Asks) -> Answers:
-        seen, request = gathered.seen, gathered.smoke_test
-        ips = {pod.name: pod.ip for pod in seen.pods if pod.ip}
-        chosen = {name: ip for name, ip in ips.items() if name in asks.smoke}
-        smoke = await self._probes.smoke(request, chosen) if request and chosen else {}
-        looked = await self._look(key, seen, ips) if asks.look else before.looked
-        return Answers({**before.smoke, **smoke}, looked)
-
-    async def _look(self, key: Key, seen: Seen, ips: Mapping[str, str]) -> tuple[Window, Window]:
-        """What the new revision's pods counted since the last look, and the old one's while they served."""
-        rollout = seen.service.status.rollout
-        if rollout is None or rollout.analysis is None:
-            # What was counted for an earlier analysis is no base for this one.
-            self._samples.forget(key)
-        new, old = await asyncio.gather(
-            *(
-                self._probes.counters({pod.name: ips[pod.name] for pod in seen.ready(slot) if pod.name in ips})
-                for slot in (seen.newest, seen.newest.other)
-            )
-        )
-        # The old pods may get nothing any more: their base is all that they have answered.
-        spec = seen.service.spec.rollout.analysis or Analysis()
-        return self._samples.look(key, new, least=spec.min_requests), lifetime(old)
 
     async def _seed(self, service: InferenceService, replicas: int, version: str) -> None:
         """Give the autoscaler a first number: without one `GET /scale` fails and it never starts.
@@ -305,25 +273,3 @@ def _is_still(service: InferenceService, written: Manifest) -> bool:
         known.annotations,
         False,
     )
-
-
-def _look_again(facts: Facts, now: datetime) -> timedelta | None:
-    """When time alone may change the outcome."""
-    waits = [
-        facts.decision.requeue_at - now if facts.decision.requeue_at else None,
-        (patience - now) if (patience := failures.patience_ends(facts.seen, now)) else None,
-        _after_problem(facts.problem) if facts.problem else None,
-        _PROGRESS_EVERY if _is_loading(facts) else None,
-    ]
-    soonest = min((wait for wait in waits if wait is not None), default=None)
-    return None if soonest is None else max(soonest, timedelta(milliseconds=100))
-
-
-def _after_problem(problem: Problem) -> timedelta:
-    return _TAKEN_AGAIN_AFTER if problem.reason is Reason.NAME_CONFLICT else _REFUSED_AGAIN_AFTER
-
-
-def _is_loading(facts: Facts) -> bool:
-    if facts.seen.service.spec.predictor.model is None:
-        return False
-    return any(pod.is_loading for pod in facts.seen.pods)

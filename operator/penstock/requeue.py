@@ -1,0 +1,37 @@
+"""When to look at a service again though nothing has told of it. Pure."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from penstock import failures
+from penstock.conditions import Facts, Problem
+from penstock.names import Reason
+
+# How often the pods of a loading model are asked for their progress.
+_PROGRESS_EVERY: Final = timedelta(seconds=3)
+# A spec that the API server refuses will not mend itself; a quota might be raised.
+REFUSED_AGAIN_AFTER: Final = timedelta(minutes=5)
+# A foreign object bears no label that we watch by: only a look tells that it has gone.
+_TAKEN_AGAIN_AFTER: Final = timedelta(seconds=5)
+
+
+def look_again(facts: Facts, now: datetime) -> timedelta | None:
+    """When time alone may change the outcome."""
+    waits = [
+        facts.decision.requeue_at - now if facts.decision.requeue_at else None,
+        (patience - now) if (patience := failures.patience_ends(facts.seen, now)) else None,
+        _after_problem(facts.problem) if facts.problem else None,
+        _PROGRESS_EVERY if _is_loading(facts) else None,
+    ]
+    soonest = min((wait for wait in waits if wait is not None), default=None)
+    return None if soonest is None else max(soonest, timedelta(milliseconds=100))
+
+
+def _after_problem(problem: Problem) -> timedelta:
+    return _TAKEN_AGAIN_AFTER if problem.reason is Reason.NAME_CONFLICT else REFUSED_AGAIN_AFTER
+
+
+def _is_loading(facts: Facts) -> bool:
+    if facts.seen.service.spec.predictor.model is None:
+        return False
+    return any(pod.is_loading for pod in facts.seen.pods)
