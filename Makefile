@@ -88,7 +88,7 @@ cluster-down: .venv/synced ## Stop that cluster and remove all it made on this m
 prune: cluster-down ## Empty the cache: built programs, images, models, logs.
 	$(HARNESS) prune
 
-.PHONY: generate bench
+.PHONY: generate bench soak
 generate: .venv/synced ## Write the CRD, docs/api.md and manifests/install.yaml from the types and the chart.
 	$(RUN) -m penstock.api.crd > crds/serving.penstock.dev_inferenceservices.yaml.new
 	mv crds/serving.penstock.dev_inferenceservices.yaml.new crds/serving.penstock.dev_inferenceservices.yaml
@@ -98,3 +98,6 @@ generate: .venv/synced ## Write the CRD, docs/api.md and manifests/install.yaml 
 
 bench: .venv/synced ## Figures of the operator beside the same objects without one (control plane only).
 	$(RUN) -m bench.control_plane --json bench/results/control_plane.json
+
+soak: preflight .venv/synced ## 20 switches and 5 rollbacks of a real model under constant load (about 15 minutes; Linux, root, about 25 GB of disk).
+	$(RUN) -m bench.soak --json bench/results/soak.json
