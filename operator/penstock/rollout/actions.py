@@ -53,18 +53,27 @@ def _promote(s: Situation, _: str) -> tuple[Situation, str]:
     _check_promotable(s)
     if s.was.strategy == "Canary" and not s.was.is_shared:
         raise _Refused(f"revision {s.current} has no step to leave yet; promote-full leaves them all out")
-    after = s.remembering(is_promoted=True)
+    return s.remembering(is_promoted=True), f"revision {s.current} {_promoted(s)}"
+
+
+def _promoted(s: Situation) -> str:
+    """What follows, and what it waits for."""
+    resumed = " as soon as the rollout is resumed" if s.was.is_paused else ""
     if s.was.strategy == "Canary":
-        return after, f"revision {s.current} goes on to its next step"
+        return f"goes on to its next step{resumed}"
     if s.was.switched_at is not None:
-        return after, f"revision {s.current} is promoted; the old pods go"
-    return after, f"revision {s.current} takes over as soon as it is tested"
+        return f"is promoted; the old pods go{resumed}"
+    return _takes_over(s)
 
 
 def _promote_full(s: Situation, _: str) -> tuple[Situation, str]:
     _check_promotable(s)
-    told = f"revision {s.current} takes over as soon as it is tested, without soak, steps, analysis and hold"
+    told = f"revision {s.current} {_takes_over(s)}, without soak, steps, analysis and hold"
     return s.remembering(is_promoted=True, is_fully_promoted=True), told
+
+
+def _takes_over(s: Situation) -> str:
+    return f"takes over as soon as it is tested{' and the rollout is resumed' if s.was.is_paused else ''}"
 
 
 def _check_promotable(s: Situation) -> None:
