@@ -128,7 +128,7 @@ def test_a_model_that_does_well_by_its_own_counters_is_promoted_and_one_that_err
     eventually(judged.is_rolled_out, judged, within=LOADED_WITHIN)
     text = "I love it, and I would buy it again. " * 8
     # On new connections: the kept ones would stay with the old pods until the hold is over.
-    with Traffic(f"{judged.url()}/predict", {"text": text}, clients=0, fresh=4, pause_seconds=0.1) as traffic:
+    with Traffic(f"{judged.url()}/predict", {"text": text}, clients=0, fresh=2, pause_seconds=0.2) as traffic:
         judged.apply(version("v2"))
         eventually(lambda: _successes(judged) > 0, judged, within=LOADED_WITHIN)
         print(judged.rollout()["analysis"]["message"])
