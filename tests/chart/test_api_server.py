@@ -36,7 +36,7 @@ def test_a_sample_is_accepted(cluster: Cluster, namespace: str, sample: Path) ->
 
 
 def test_the_samples_are_there() -> None:
-    taught = {"smollm2", "minilm", "classifier", "gpu", "custom-container", "blue-green", "auto-gpu"}
+    taught = {"smollm2", "minilm", "classifier", "gpu", "custom-container", "blue-green", "auto-gpu", "canary"}
     assert {path.stem for path in SAMPLES} >= taught
 
 

@@ -52,7 +52,9 @@ def apply(service: Callable[[str], Isvc], sample: str) -> Isvc:
     return made
 
 
-@pytest.mark.parametrize("sample", ["smollm2.yaml", "classifier.yaml", "gpu.yaml", "blue-green.yaml", "auto-gpu.yaml"])
+@pytest.mark.parametrize(
+    "sample", ["smollm2.yaml", "classifier.yaml", "gpu.yaml", "blue-green.yaml", "auto-gpu.yaml", "canary.yaml"]
+)
 def test_a_sample_that_fetches_its_model_becomes_ready(
     service: Callable[[str], Isvc], model_secret: str, sample: str
 ) -> None:
