@@ -72,7 +72,7 @@ image-builds: .venv/synced
 	$(RUN) -c 'from tests.harness import images; [images.build(file, name) for name, file in images.DOCKERFILES.items()]'
 
 .PHONY: demo images cluster-up cluster-down prune
-demo: preflight .venv/synced ## A cluster, the operator, a chat model and one answered question (Linux, root, about 25 GB of disk).
+demo: preflight .venv/synced ## A cluster, the operator, a chat model and one answered question (Linux, root, about 35 GB of disk at first).
 	@TQDM_DISABLE=1 $(RUN) -m demo
 
 images: preflight .venv/synced ## Both container images, built and pushed to the local cluster's registry.
