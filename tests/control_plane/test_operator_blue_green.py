@@ -377,6 +377,17 @@ class TestAuto:
         eventually(rolled_out)
         eventually(lambda: blockers(objects.service(name))["InsufficientGPU"])
 
+    def test_a_new_revision_that_also_wants_more_pods_takes_the_room_before_the_old_one_grows(
+        self, objects: Objects, pool: Pool, name: str
+    ) -> None:
+        pool.grow(2)
+        pool.serve(name, 1, rollout=self.auto())
+        eventually(lambda: serving(objects, name, "1"))
+        objects.edit(name, predictor={**image("2"), "minReplicas": 2, "maxReplicas": 2})
+        found = eventually(lambda: serving(objects, name, "2"))
+        assert found["status"]["rollout"]["plan"].startswith("RollingUpdate: 1 of 2 nvidia.com/gpu free")
+        eventually(lambda: ready_pods(objects, name, 2))
+
     @pytest.mark.parametrize(
         ("gpus", "plan"),
         [

@@ -101,7 +101,7 @@ def under_load(service: Isvc, secret: str) -> Iterator[UnderLoad]:
     service.apply(_spec(secret, "v1"))
     eventually(service.is_rolled_out, service, within=LOADED_WITHIN)
     url = f"{service.url()}/v1/embeddings"
-    with Traffic(url, BODY, clients=3, fresh=2, pause_seconds=0.1, version_of=_model) as traffic:
+    with Traffic(url, BODY, clients=3, fresh=2, pause_seconds=0.1, version_of=model) as traffic:
         yield UnderLoad(service, secret, traffic, "v1", "v1")
 
 
@@ -111,5 +111,6 @@ def _spec(secret: str, version: str) -> dict[str, Any]:
     return {**specs.versioned(specs.model(f"s3://models/{PREFIX}", secret), version), "rollout": rollout}
 
 
-def _model(answer: str) -> str:
+def model(answer: str) -> str:
+    """The version that answered, which its name of the model tells."""
     return str(json.loads(answer)["model"])

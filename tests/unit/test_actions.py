@@ -5,16 +5,17 @@ from typing import Any
 
 import pytest
 from penstock.api.status import LastAction
-from penstock.names import ANNOTATION_ACTION
+from penstock.names import ANNOTATION_ACTION, Slot
 from penstock.rollout import actions
 from penstock.rollout.decision import Situation
 
-from tests.builders import T0, a_service, seen, under_way
+from tests.builders import T0, a_service, rolled_out, seen, under_way
 
 
-def answer(verb: str, **rollout: Any) -> LastAction:
-    """What is said to the action while a rollout from v1 to v2 is under way."""
-    about = replace(seen(a_service(annotations={ANNOTATION_ACTION: f"{verb}:a1"})), current="v2")
+def answer(verb: str, *, beside: str = "v2", **rollout: Any) -> LastAction:
+    """What is said to the action while a rollout from v1 to v2 is under way, and `beside` runs in the idle slot."""
+    slots = {Slot.BLUE: rolled_out("v1"), Slot.GREEN: rolled_out(beside)}
+    about = replace(seen(a_service(annotations={ANNOTATION_ACTION: f"{verb}:a1"}), slots=slots), current="v2")
     was = under_way(**{"strategy": "BlueGreen"} | rollout)
     told = actions.handled(Situation(about, was, T0, wanted=1, is_stopped=False, causes=())).was.last_action
     assert told is not None
@@ -57,6 +58,13 @@ def test_promote_full_waits_for_resume_too() -> None:
     )
 
 
-def test_a_canary_that_has_no_traffic_yet_has_no_step_to_leave() -> None:
-    told = answer("promote", strategy="Canary", phase="Preparing")
+@pytest.mark.parametrize(
+    ("is_shared", "beside"),
+    [
+        pytest.param(None, "v2", id="it has no traffic yet"),
+        pytest.param(True, "v0", id="an earlier one's pods still have it"),
+    ],
+)
+def test_a_canary_without_traffic_has_no_step_to_leave(is_shared: bool | None, beside: str) -> None:
+    told = answer("promote", beside=beside, strategy="Canary", phase="Preparing", is_shared=is_shared)
     assert (told.result, "promote-full" in told.message) == ("Refused", True)

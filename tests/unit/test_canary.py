@@ -157,7 +157,7 @@ class TestAStep:
         steps = [{"weight": 50, "pause": True}]
         about = place(rollout(1), *old(1), *new(1), wanted=2, steps=steps)
         decision = decided(about, now=at(100_000))
-        assert (decision.phase, "on the action promote" in decision.message) == ("Waiting", True)
+        assert (decision.phase, "with the action promote" in decision.message) == ("Waiting", True)
         promoted = decided(place(decision.rollout.model_copy(update={"is_promoted": True}), *about.pods, wanted=2))
         assert promoted.phase == "Waiting"  # At the step after it, which has the same pods.
         told = promoted.rollout.canary
@@ -178,8 +178,9 @@ class TestAStep:
             status = decision.rollout
         assert (decision.phase, "promote, retry or abort" in decision.message) == ("Waiting", True)
 
-    def test_new_pods_that_stop_answering_end_it(self) -> None:
-        reached = rollout(1, canary=CanaryStatus(step=1, reached_at=T0))
+    @pytest.mark.parametrize("reached_at", [pytest.param(T0, id="at a step"), pytest.param(None, id="between two")])
+    def test_new_pods_that_stop_answering_end_it(self, reached_at: Any) -> None:
+        reached = rollout(1, canary=CanaryStatus(step=1, reached_at=reached_at))
         crashed = [replace(pod, is_ready=False) for pod in new(1)]
         decision = decided(place(reached, *old(1), *crashed, wanted=2))
         assert (decision.failed, decision.rollout.reason) == ("v2", "StoppedServing")
@@ -199,6 +200,23 @@ class TestAStep:
         about = place(reached, *old(1), *new(1), wanted=2, steps=[{"weight": 50}])
         decision = decided(about, now=at(10_000))
         assert (decision.phase, sizes(decision), decision.is_shared) == ("RolloutPaused", (1, 1), True)
+
+    def test_a_paused_rollout_moves_no_pod_of_a_step_that_has_begun(self) -> None:
+        begun = rollout(2, is_paused=True)
+        decision = decided(place(begun, *old(3), *new(1), wanted=4, steps=[{"weight": 25}, {"weight": 75}]))
+        assert (decision.phase, sizes(decision)) == ("RolloutPaused", (3, 1))
+
+    def test_a_paused_rollout_follows_the_autoscaler_at_its_share(self) -> None:
+        begun = rollout(1, is_paused=True)
+        decision = decided(place(begun, *old(2), *new(2), wanted=8, steps=[{"weight": 75}]))
+        assert sizes(decision) == (4, 4)
+
+    def test_one_that_is_suspended_begins_anew(self) -> None:
+        about = place(rollout(2), *old(2), *new(2), wanted=4)
+        spec = about.service.spec.model_copy(update={"suspend": True})
+        about = replace(about, service=about.service.model_copy(update={"spec": spec}))
+        decision = decided(about, is_stopped=True)
+        assert (sizes(decision), decision.is_shared) == ((0, 0), False)
 
     def test_pods_for_which_there_is_no_node_hold_up_nothing(self) -> None:
         waits = [replace(pending_pod("new-1", "v2"), slot=GREEN)]

@@ -189,8 +189,8 @@ class Rollout(Model):
         default="Rollback",
         description=(
             "What becomes of the pods of a revision that failed while the stable one serves: Rollback removes them, "
-            "Hold leaves those of a BlueGreen rollout up, without traffic, to be looked into. A Canary's pods always "
-            "go: the stable revision takes their places."
+            "Hold leaves those of a BlueGreen rollout up, without traffic, to be looked into, and a Canary's first one "
+            "if it failed before it got any; later the stable revision takes their places."
         ),
     )
     blue_green: BlueGreen = Field(

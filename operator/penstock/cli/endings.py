@@ -70,7 +70,7 @@ def _waiting(case: Case) -> str:
         why = "this step has pause: true" if is_canary else "spec.rollout.blueGreen.autoPromote is false"
         return f"It goes on with {{promote}}: {why}. {case.way_back}"
     if is_canary and opens <= case.now:
-        return _unproven("The step's time is over", case)
+        return _unproven("The step's time is over", "ends the step all the same", case)
     return f"It goes on by itself {when(opens, case.now)}, or now with {{promote}}. {case.way_back}"
 
 
@@ -89,15 +89,15 @@ def _switching(case: Case) -> str:
 def _holding(case: Case) -> str:
     ends = case.rollout.hold_ends_at
     if ends is not None and ends <= case.now and case.rollout.analysis is not None:
-        return _unproven("The hold is over", case)
+        return _unproven("The hold is over", "takes the new revision as it is", case)
     over = when(ends, case.now) if ends is not None else "when spec.rollout.blueGreen.holdSeconds are over"
     return f"The old pods go {over}, or now with {{promote}}. {case.way_back}"
 
 
-def _unproven(what: str, case: Case) -> str:
+def _unproven(what: str, promote: str, case: Case) -> str:
     return (
-        f"{what}, and the analysis has not passed yet: it goes on with traffic, {{promote}} takes the new revision as "
-        f"it is, {{retry}} starts the analysis afresh. {case.way_back}"
+        f"{what}, and the analysis has not passed yet: it goes on with traffic, {{promote}} {promote}, {{retry}} "
+        f"starts the analysis afresh. {case.way_back}"
     )
 
 

@@ -80,7 +80,7 @@ def _add_actions(commands: "Commands") -> None:
         "Open the gate that a tested revision waits at, or end the hold after the switch.",
         example="chat -n ml --full",
     )
-    promote.add_argument("--full", action="store_true", help="leave out soak, analysis and hold, too")
+    promote.add_argument("--full", action="store_true", help="leave out soak, steps, analysis and hold, too")
     _action(commands, "abort", "go back to the stable revision", "Give up the rollout under way.", example="chat -n ml")
     text = "Try the revision again that was given up, or start the analysis afresh."
     _action(commands, "retry", "try the failed revision again", text, example="chat -n ml")

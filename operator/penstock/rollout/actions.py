@@ -51,7 +51,8 @@ def _in_flight(s: Situation) -> bool:
 
 def _promote(s: Situation, _: str) -> tuple[Situation, str]:
     _check_promotable(s)
-    if s.was.strategy == "Canary" and not s.was.is_shared:
+    is_at_a_step = s.was.is_shared and s.there is not None and s.there.revision == s.current
+    if s.was.strategy == "Canary" and not is_at_a_step:
         raise _Refused(f"revision {s.current} has no step to leave yet; promote-full leaves them all out")
     return s.remembering(is_promoted=True), f"revision {s.current} {_promoted(s)}"
 

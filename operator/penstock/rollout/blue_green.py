@@ -58,7 +58,7 @@ def _tested(s: Situation, stable: str) -> Decision:
     is_open = s.was.is_promoted or (opens_at is not None and s.now >= opens_at)
     if is_open and not s.stands:
         return _scaling(s, stable, _latch(s))
-    gate = f"at {opens_at:%H:%M:%S} UTC, or on the action promote" if opens_at else "on the action promote"
+    gate = f"at {opens_at:%H:%M:%S} UTC, or with the action promote" if opens_at else "with the action promote"
     on = _step(s, stable, "Waiting", f"revision {s.current} is tested and takes over {gate}", at_a_gate=True)
     return replace(on, requeue_at=None if s.stands else opens_at)
 

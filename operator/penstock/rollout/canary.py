@@ -67,20 +67,28 @@ def _at(s: Situation, step: int) -> Situation:
 def _serving(s: Situation) -> Decision:
     """Both revisions serve."""
     told = s.was.canary or CanaryStatus()
-    # Whoever has no pods for a while, because the user wants none, begins the step anew.
-    reached_at = told.reached_at if s.wanted else None
-    if reached_at is not None and not s.seen.ready(s.seen.idle) and s.seen.ready(s.seen.active):
+    if s.seen.is_shared and not s.seen.ready(s.seen.idle) and s.seen.ready(s.seen.active):
         return going_back.fail(s, Reason.STOPPED_SERVING, f"no pod of revision {s.current} answers any more")
     weight, there = _weight(s, told.step), sharing.answering(s)
-    target = counts(weight, s.wanted, sharing.max_unavailable(s))
-    told = told.model_copy(update={"weight": weight, "share": share(target), "reached_at": reached_at})
+    target = _target(s, weight)
+    told = told.model_copy(update={"weight": weight, "share": share(target)})
     s = s.remembering(canary=told)
     if told.step > len(_steps(s)):
         return _ending(s, target)
     if told.reached_at is None and not sharing.is_settled(s, target):
-        waits = f"{there.stable} of {target.stable} old and {there.canary} of {target.canary} new pods answer"
+        waits = f"{there.stable} old and {there.canary} new pods answer"
         return _stay(s, sharing.towards(s, target), "Scaling", f"{_step_of(s)} with {share(target)}: {waits}")
     return _proving(s, target)
+
+
+def _target(s: Situation, weight: int) -> Counts:
+    """The step's pods; a paused rollout stays at the share that it has, whatever the autoscaler wants meanwhile."""
+    there = sharing.written(s)
+    if not s.was.is_paused or there.total == 0:
+        return counts(weight, s.wanted, sharing.max_unavailable(s))
+    if s.wanted <= there.total <= s.wanted + 1:
+        return there
+    return counts(round(100 * there.canary / there.total), s.wanted, sharing.max_unavailable(s))
 
 
 def _proving(s: Situation, target: Counts) -> Decision:
@@ -96,7 +104,7 @@ def _proving(s: Situation, target: Counts) -> Decision:
     is_over = ends_at is not None and s.now >= ends_at and verdict == "passed"
     if (is_over or s.was.is_promoted or s.was.is_fully_promoted) and not s.stands:
         return _serving(_at(s, len(_steps(s)) + 1 if s.was.is_fully_promoted else told.step + 1))
-    goes_on = f"at {ends_at:%H:%M:%S} UTC, or on the action promote" if ends_at else "on the action promote"
+    goes_on = f"at {ends_at:%H:%M:%S} UTC, or with the action promote" if ends_at else "with the action promote"
     waits = proving.NO_DATA if verdict == "no-data" else f"it goes on {goes_on}"
     on = _stay(s, sharing.towards(s, target), "Waiting", f"{_step_of(s)} with {share(target)}: {waits}", at_a_gate=True)
     if s.stands:

@@ -54,10 +54,9 @@ def _situation(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: in
 
 
 def _released(s: Situation) -> Situation:
-    """Without the mark that both slots serve, once nothing in the idle one answers, or is to."""
-    if sharing.written(s).canary or s.seen.ready(s.seen.idle):
-        return s
-    return s.remembering(is_shared=None)
+    """Without the mark that both slots serve, once nothing in the idle one answers, or nothing at all is to."""
+    is_left = sharing.written(s).canary > 0 or bool(s.seen.ready(s.seen.idle))
+    return s if is_left and s.wanted else s.remembering(is_shared=None)
 
 
 def _is_begun(s: Situation) -> bool:
@@ -73,7 +72,7 @@ def _begin(s: Situation) -> RolloutStatus:
         strategy=chosen.way if chosen else None,
         plan=chosen.message if chosen else None,
         max_surge=chosen.max_surge if chosen else None,
-        latched_replicas=_placed(s) if chosen and chosen.max_surge == 0 else None,
+        latched_replicas=_placed(s, chosen.max_surge) if chosen and chosen.max_surge is not None else None,
         active_slot=s.seen.active.value,
         preview_slot=s.was.preview_slot,
         is_shared=s.was.is_shared,
@@ -85,10 +84,16 @@ def _begin(s: Situation) -> RolloutStatus:
     )
 
 
-def _placed(s: Situation) -> int | None:
-    """Pods to go on with where none may be added: one that waits for room would be the one that may be missing."""
+def _placed(s: Situation, surge: int) -> int | None:
+    """Pods to go on with in place where more are wanted than there is room for; the others come after it.
+
+    One that waits for room would be the one that may be missing, or would take the place of the one too many.
+    """
     room = s.seen.room
-    return room.own if room is not None and room.own < s.wanted else None
+    if room is None:
+        return None
+    placed = max(room.own + max(room.fit.copies - surge, 0), 1)
+    return placed if placed < s.wanted else None
 
 
 def _plan(s: Situation) -> Plan | None:

@@ -25,8 +25,8 @@ def given_up(s: Situation, reason: Reason, message: str) -> Situation:
         reason=reason,
         message=message,
         phase="Aborting",
-        # Where none may be added, the way back has to do with as many as there was room for too.
-        latched_replicas=s.was.latched_replicas if s.was.max_surge == 0 else None,
+        # In place, the way back has to do with as many as there was room for too.
+        latched_replicas=s.was.latched_replicas if s.was.max_surge is not None else None,
         is_paused=None,
         is_promoted=None,
         is_fully_promoted=None,
