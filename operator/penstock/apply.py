@@ -39,7 +39,9 @@ async def apply(
     Raises Vanished, errors.ApiError, errors.Unreachable.
     """
     live = store.children(service.metadata.uid)
-    if service.status.observed_generation and not _keys(wanted) <= live.keys():
+    # A spec that has just changed wants children that there never were.
+    is_told = service.status.observed_generation == service.metadata.generation
+    if is_told and not _keys(wanted) <= live.keys():
         await _check_alive(cluster, store, service)
     guards = {(SERVICE.name, service.metadata.name): guard}
     results = await asyncio.gather(
@@ -105,8 +107,7 @@ async def _ensure(
         reason = Reason.QUOTA_EXCEEDED if isinstance(error, errors.QuotaExceeded) else Reason.INVALID_SPEC
         raise _Refused(Problem(reason, f"{kind} {metadata['name']}: {error.message}")) from error
     except errors.Conflict as error:
-        if guard is None:
-            store.drop(ObjectId(kind.name, metadata["namespace"], metadata["name"]))
+        store.drop(ObjectId(kind.name, metadata["namespace"], metadata["name"]))
         raise Vanished(error.message) from error
     store.put(kind, applied)
     log.info("applied", kind=kind.name, name=metadata["name"], namespace=metadata["namespace"], reason=why)

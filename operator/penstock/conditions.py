@@ -47,8 +47,7 @@ class Facts:
     @property
     def deployments(self) -> list[SeenDeployment]:
         """Those of the slots that serve, by what was decided."""
-        decision, slots = self.decision, self.seen.slots
-        return [each for slot, each in slots.items() if decision.is_shared or slot is decision.active]
+        return [each for slot, each in self.seen.slots.items() if slot in self.decision.selected]
 
     @property
     def is_scaling_up(self) -> bool:

@@ -172,9 +172,14 @@ class Seen:
         return self.annotations.get(names.ANNOTATION_SHARED) == "true"
 
     @property
+    def selected_slots(self) -> frozenset[Slot]:
+        """The slots that the active Service was last made to lead to."""
+        return frozenset(Slot if self.is_shared else [self.active])
+
+    @property
     def serving(self) -> tuple[SeenDeployment, ...]:
         """Those of the slots that serve."""
-        return tuple(each for slot, each in self.slots.items() if self.is_shared or slot is self.active)
+        return tuple(each for slot, each in self.slots.items() if slot in self.selected_slots)
 
     def ready(self, slot: Slot) -> tuple[SeenPod, ...]:
         """The slot's pods that could answer now."""

@@ -4,7 +4,6 @@ Level-triggered: every pass reads all it needs and would act the same whatever w
 observation writes nothing. All waiting is a time in the status.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -25,7 +24,7 @@ from penstock.desired.deployment import Pods
 from penstock.events import Recorder
 from penstock.gather import Gathered, gather
 from penstock.interviews import Interviews
-from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Manifest
+from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Kind, Manifest
 from penstock.names import Reason, Slot
 from penstock.observe import Seen
 from penstock.probes import Probes
@@ -142,32 +141,41 @@ class Reconciler:
                 for slot, pods in decision.slots.items()
             },
             stored=stored,
-            preview=Slot(decision.rollout.preview_slot) if decision.rollout.preview_slot else None,
+            preview=self._preview(service, decision),
             annotations=_remembered(facts),
             is_shared=decision.is_shared,
         )
         wanted = children.children(service, plan)
         return await apply(self._cluster, self._store, service, wanted, guard=switched)
 
+    def _preview(self, service: InferenceService, decision: Decision) -> Slot | None:
+        """What the preview Service is to select: made where there is time to look, and then kept to save writes."""
+        told, name = decision.rollout, names.preview(service.metadata.name)
+        is_there = (SERVICE.name, name) in self._store.children(service.metadata.uid)
+        is_wanted = told.strategy == "Canary" or service.spec.rollout.is_shown_first
+        return Slot(told.preview_slot) if told.preview_slot and (is_there or is_wanted) else None
+
     async def _confirm(self, service: InferenceService, seen: Seen, decision: Decision) -> str | None:
         """Before traffic moves or pods go: look whether what that rests on is still so. Raises Vanished if not.
 
-        Returns the active Service's version, to guard its write with, where the traffic is to move.
+        Returns the version that the active Service must still have when it is written, where the traffic is to move.
         """
-        is_switch = decision.active is not seen.active or decision.is_shared is not seen.is_shared
-        if not is_switch and not _takes_pods_away(seen, decision):
+        name, namespace = service.metadata.name, service.metadata.namespace
+        if decision.is_shared is seen.is_shared and decision.active is seen.active:
+            if _takes_pods_away(seen, decision):
+                await self._look(SERVICE, namespace, name)
             return None
-        metadata, known = service.metadata, self._store.children(service.metadata.uid)
-        wanted = [(SERVICE, metadata.name), *((DEPLOYMENT, names.deployment(metadata.name, slot)) for slot in Slot)]
-        looked_at = [(kind, name) for kind, name in wanted if (kind.name, name) in known]
-        found = await asyncio.gather(*(self._cluster.get(kind, metadata.namespace, name) for kind, name in looked_at))
-        for (kind, name), live in zip(looked_at, found, strict=True):
-            if live is None:
-                self._store.drop(ObjectId(kind.name, metadata.namespace, name))
-            if live is None or self._store.put(kind, live):
-                raise Vanished(f"{kind} {name} has changed")
-        versions = {live["kind"]: live["metadata"]["resourceVersion"] for live in found if live}
-        return versions.get(SERVICE.name) if is_switch else None
+        for slot in decision.selected - seen.selected_slots:
+            await self._look(DEPLOYMENT, namespace, names.deployment(name, slot))
+        return self._store.held(ObjectId(SERVICE.name, namespace, name))
+
+    async def _look(self, kind: Kind, namespace: str, name: str) -> None:
+        """Raises Vanished if the object is not what the store has."""
+        live = await self._cluster.get(kind, namespace, name)
+        if live is None:
+            self._store.drop(ObjectId(kind.name, namespace, name))
+        if live is None or self._store.put(kind, live):
+            raise Vanished(f"{kind} {name} has changed")
 
     async def _report_unreadable(self, key: Key, error: ValidationError) -> None:
         """Only an older version of the schema, or of this operator, can bring a spec here that does not parse."""

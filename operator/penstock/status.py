@@ -175,7 +175,8 @@ def _model_status(facts: Facts, now: datetime) -> ModelStatus:
         ),
         last_failure_info=failure if keeps_failure else None,
         copies=ModelCopies(
-            total_copies=sum(pod.is_ready for pod in pods), failed_copies=sum(pod.ended is not None for pod in pods)
+            total_copies=sum(pod.is_ready for pod in pods if pod.slot in facts.decision.selected),
+            failed_copies=sum(pod.ended is not None for pod in pods),
         ),
     )
 

@@ -126,6 +126,11 @@ class Store:
             if known.kind == kind.name and namespace in (None, known.namespace)
         }
 
+    def held(self, identity: ObjectId) -> str | None:
+        """The resourceVersion of an object as the store has it."""
+        held = self._known.get(identity)
+        return str(held.version) if held else None
+
     def put(self, kind: Kind, obj: Manifest) -> set[Key]:
         """Take in an object as a watch, a list or our own write returned it; an older version than known is ignored."""
         identity, version = identify(kind, obj), int(obj["metadata"]["resourceVersion"])

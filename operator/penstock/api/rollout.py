@@ -214,6 +214,12 @@ class Rollout(Model):
         ),
     )
 
+    @property
+    def is_shown_first(self) -> bool:
+        """There is time to look at a new revision before it gets traffic, or after it failed to."""
+        gate = self.blue_green
+        return not gate.auto_promote or gate.auto_promote_after_seconds > 0 or self.on_failure == "Hold"
+
 
 class RollingUpdate(Model):
     """The pace of a rolling update, as in a Deployment."""

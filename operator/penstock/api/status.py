@@ -73,7 +73,7 @@ class FailureInfo(Observation):
 class ModelCopies(Observation):
     """How many pods hold the model."""
 
-    total_copies: int = Field(default=0, description="Pods that hold the model, or failed to.")
+    total_copies: int = Field(default=0, description="Ready pods of the revisions that serve.")
     failed_copies: int = Field(default=0, description="Pods that failed to load it.")
 
 

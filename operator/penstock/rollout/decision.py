@@ -69,6 +69,11 @@ class Decision:
         return bool(self.rollout.is_shared)
 
     @property
+    def selected(self) -> frozenset[Slot]:
+        """The slots that the Service is to lead to."""
+        return frozenset(Slot if self.is_shared else [self.active])
+
+    @property
     def has_failed(self) -> bool:
         """The revision of the spec was given up."""
         return self.failed is not None and self.failed == self.current
