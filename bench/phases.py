@@ -18,6 +18,7 @@ from bench.process import Operator
 from bench.timing import spread, stopwatch
 from bench.view import View
 from tests.harness.cluster import Cluster
+from tests.harness.control_plane import HPA_SYNC_SECONDS
 from tests.harness.processes import Processes
 from tests.harness.progress import progress
 
@@ -75,6 +76,8 @@ async def with_operator(bench: Bench, operator: Operator) -> dict[str, Any]:
             await at_once(bench.server.create(INFERENCE_SERVICE, obj) for obj in objects)
             await services.until_all(bench.services, serves)
         found = {"create": created, "settled after s": await settle(operator)}
+        # The autoscalers look at new services for the first time, and what they find is told once.
+        await settle(operator, over=HPA_SYNC_SECONDS + _SETTLED_SECONDS)
         progress(f"the operator is left alone for {_IDLE_SECONDS} s")
         found["idle"] = await _idle(operator)
         progress("one more service, drift and restarts")
@@ -141,13 +144,13 @@ async def _idle(operator: Operator) -> dict[str, float]:
     return {"% of a core": round(100 * share, 2), "RSS MB": round(operator.rss() / 1e6, 1)}
 
 
-async def settle(operator: Operator, *, seconds: float = 180) -> float:
-    """Wait until the operator has nothing to do any more; after how many seconds that was."""
+async def settle(operator: Operator, *, over: float = _SETTLED_SECONDS, seconds: float = 180) -> float:
+    """Wait until the operator has had nothing to do for so long; after how many seconds that was."""
     with stopwatch() as watch:
         while watch.seconds < seconds:
             before = operator.cpu_seconds()
-            await asyncio.sleep(_SETTLED_SECONDS)
-            if operator.cpu_seconds() - before < _SETTLED_CORE * _SETTLED_SECONDS:
+            await asyncio.sleep(over)
+            if operator.cpu_seconds() - before < _SETTLED_CORE * over:
                 break
     return round(watch.seconds, 1)
 
@@ -190,15 +193,16 @@ async def running(operator: Operator) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def own_namespace(bench: Bench, name: str) -> AsyncIterator[str]:
-    """A namespace of a phase's own; gone with all that is in it when the block is left."""
+async def own_namespace(bench: Bench, name: str, *, is_last: bool = False) -> AsyncIterator[str]:
+    """A namespace of a phase's own; gone with all that is in it when the block is left, the last with the cluster."""
     kubectl: Callable[..., str] = bench.cluster.kubectl
     await asyncio.to_thread(kubectl, "create", "namespace", name)
     await asyncio.to_thread(kubectl, "wait", "--for=create", "serviceaccount/default", f"--namespace={name}")
     try:
         yield name
     finally:
-        await asyncio.to_thread(kubectl, "delete", "namespace", name, "--timeout=15m")
+        if not is_last:
+            await asyncio.to_thread(kubectl, "delete", "namespace", name, "--timeout=15m")
 
 
 async def at_once(calls: Iterable[Awaitable[Any]]) -> None:
