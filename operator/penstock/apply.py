@@ -107,7 +107,11 @@ async def _ensure(
         reason = Reason.QUOTA_EXCEEDED if isinstance(error, errors.QuotaExceeded) else Reason.INVALID_SPEC
         raise _Refused(Problem(reason, f"{kind} {metadata['name']}: {error.message}")) from error
     except errors.Conflict as error:
-        store.drop(ObjectId(kind.name, metadata["namespace"], metadata["name"]))
+        live = None if guard is None else await cluster.get(kind, metadata["namespace"], metadata["name"])
+        if live is None:
+            store.drop(ObjectId(kind.name, metadata["namespace"], metadata["name"]))
+        else:
+            store.put(kind, live)
         raise Vanished(error.message) from error
     store.put(kind, applied)
     log.info("applied", kind=kind.name, name=metadata["name"], namespace=metadata["namespace"], reason=why)

@@ -85,6 +85,11 @@ class SeenPod:
     ended: Ended | None = None
 
     @property
+    def is_coming(self) -> bool:
+        """It has not been up yet, and nothing is known to keep it from that."""
+        return not self.is_started and self.unschedulable is None and self.waiting is None and self.ended is None
+
+    @property
     def is_loading(self) -> bool:
         """Its server runs and has not passed its startup probe yet."""
         return self.running_since is not None and not self.is_started and not self.is_leaving
@@ -169,7 +174,7 @@ class Seen:
     @property
     def is_shared(self) -> bool:
         """The active Service was last made to lead to both slots."""
-        return self.annotations.get(names.ANNOTATION_SHARED) == "true"
+        return names.ANNOTATION_SHARED in self.annotations
 
     @property
     def selected_slots(self) -> frozenset[Slot]:
@@ -180,6 +185,11 @@ class Seen:
     def serving(self) -> tuple[SeenDeployment, ...]:
         """Those of the slots that serve."""
         return tuple(each for slot, each in self.slots.items() if slot in self.selected_slots)
+
+    def is_broken(self, slot: Slot) -> bool:
+        """None of its pods answers, and none is on its way to: one that is loading is not broken."""
+        pods = [pod for pod in self.pods if pod.slot == slot and not pod.is_leaving]
+        return bool(pods) and not any(pod.is_ready or pod.is_coming for pod in pods)
 
     def ready(self, slot: Slot) -> tuple[SeenPod, ...]:
         """The slot's pods that could answer now."""

@@ -164,6 +164,7 @@ class Reconciler:
         if decision.is_shared is seen.is_shared and decision.active is seen.active:
             if _takes_pods_away(seen, decision):
                 await self._look(SERVICE, namespace, name)
+                await self._look(DEPLOYMENT, namespace, names.deployment(name, seen.active))
             return None
         for slot in decision.selected - seen.selected_slots:
             await self._look(DEPLOYMENT, namespace, names.deployment(name, slot))
@@ -266,7 +267,7 @@ def _remembered(facts: Facts) -> Mapping[str, str]:
     A first deployment needs none: with nothing to go back to, a wiped status is rebuilt from the Deployment alone.
     """
     decision = facts.decision
-    is_first = decision.phase == "Stable" and decision.rollout.last_action is None
+    is_first = decision.phase == "Stable" and decision.rollout.last_action is None and decision.active is Slot.BLUE
     if decision.stable is None or (is_first and names.ANNOTATION_STABLE not in facts.seen.annotations):
         return {}
     return memory.notes(decision.rollout)

@@ -37,9 +37,9 @@ def answer(verb: str, *, beside: str = "v2", **rollout: Any) -> LastAction:
             "is promoted; the old pods go as soon as the rollout is resumed",
             id="in the hold, paused",
         ),
-        pytest.param({"strategy": "Canary", "is_shared": True}, "goes on to its next step", id="at a step"),
+        pytest.param({"strategy": "Canary", "shared_revision": "v2"}, "goes on to its next step", id="at a step"),
         pytest.param(
-            {"strategy": "Canary", "is_shared": True, "is_paused": True},
+            {"strategy": "Canary", "shared_revision": "v2", "is_paused": True},
             "goes on to its next step as soon as the rollout is resumed",
             id="at a step, paused",
         ),
@@ -59,12 +59,12 @@ def test_promote_full_waits_for_resume_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_shared", "beside"),
+    ("shared", "beside"),
     [
         pytest.param(None, "v2", id="it has no traffic yet"),
-        pytest.param(True, "v0", id="an earlier one's pods still have it"),
+        pytest.param("v0", "v0", id="an earlier one's pods still have it"),
     ],
 )
-def test_a_canary_without_traffic_has_no_step_to_leave(is_shared: bool | None, beside: str) -> None:
-    told = answer("promote", beside=beside, strategy="Canary", phase="Preparing", is_shared=is_shared)
+def test_a_canary_without_traffic_has_no_step_to_leave(shared: str | None, beside: str) -> None:
+    told = answer("promote", beside=beside, strategy="Canary", phase="Preparing", shared_revision=shared)
     assert (told.result, "promote-full" in told.message) == ("Refused", True)

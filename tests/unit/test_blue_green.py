@@ -19,6 +19,7 @@ from tests.builders import (
     behind,
     crash_looping,
     decided,
+    loading,
     ready_pod,
     rolled_out,
     seen,
@@ -165,6 +166,14 @@ class TestBeforeTheSwitch:
         decision = decided(about)
         assert (decision.phase, decision.active) == ("Switching", GREEN)
 
+    def test_a_stable_revision_that_is_only_loading_is_not_broken(self) -> None:
+        # As after a suspension: whichever pod is ready first, the gate stays what it is.
+        about = place(
+            rollout(), rolled_out("v2"), loading("old-0"), new(), options={"blueGreen": {"autoPromote": False}}
+        )
+        decision = decided(about)
+        assert (decision.phase, decision.active) == ("Waiting", BLUE)
+
     def test_a_paused_rollout_takes_no_step_and_no_time_counts(self) -> None:
         about = place(rollout(is_paused=True), rolled_out("v2"), old(), new())
         decision = decided(about, now=T0 + 2 * DEADLINE)
@@ -229,12 +238,26 @@ class TestAfterTheSwitch:
         decision = decided(about)
         assert (runs(decision, BLUE), runs(decision, GREEN)) == (("v1", 3), ("v2", 6))
 
+    def test_a_switch_after_which_nothing_answers_anywhere_says_so_and_asks_for_no_more_looks(self) -> None:
+        dead = [replace(pod, is_ready=False) for pod in (old(), new())]
+        about = place(self.after(available_replicas=1), rolled_out("v2"), *dead, selected=GREEN)
+        decision = decided(about, now=T0 + 2 * DEADLINE)
+        assert (decision.phase, decision.is_overdue, decision.requeue_at) == ("Switching", True, None)
+
     def test_after_the_hold_the_new_revision_is_the_stable_one_and_the_old_pods_go(self) -> None:
         about = place(self.holding(), rolled_out("v2"), old(), new(), selected=GREEN)
         assert (decided(about, now=at(299)).phase, decided(about, now=at(299)).requeue_at) == ("Holding", at(300))
         decision = decided(about, now=at(300))
         assert (decision.phase, decision.stable, decision.active) == ("Stable", "v2", GREEN)
         assert (runs(decision, BLUE), runs(decision, GREEN)) == (("v1", 0), ("v2", 1))
+
+    def test_a_hold_does_not_end_while_fewer_answer_than_took_over(self) -> None:
+        status = self.holding(latched_replicas=3)
+        crashed = [replace(new(number), is_ready=False) for number in (1, 2)]
+        about = place(status, rolled_out("v2", 3), old(), new(), *crashed, selected=GREEN, wanted=3)
+        decision = decided(about, now=at(10_000))
+        assert (decision.phase, runs(decision, BLUE)) == ("Holding", ("v1", 3))
+        assert "1 of the 3 pods of revision v2 answer" in decision.message
 
     def test_promote_ends_the_hold(self) -> None:
         about = place(self.holding(is_promoted=True), rolled_out("v2"), old(), new(), selected=GREEN)

@@ -29,7 +29,7 @@ def new(count: int, revision: str = "v2") -> list[SeenPod]:
 
 def rollout(step: int | None = None, **rest: Any) -> RolloutStatus:
     """On its way from v1 to v2; at a step both revisions serve."""
-    shared: dict[str, Any] = {} if step is None else {"is_shared": True, "canary": CanaryStatus(step=step)}
+    shared: dict[str, Any] = {} if step is None else {"shared_revision": "v2", "canary": CanaryStatus(step=step)}
     return rollout_under_way(**{"strategy": "Canary", "phase": "Preparing", **shared} | rest)
 
 
@@ -56,7 +56,7 @@ def place(
         ready = sum(pod.is_ready for pod in inside)
         if inside or slot is BLUE:
             slots[slot] = rolled_out(revision, len(inside), ready=ready, available=ready)
-    served = [behind(*pods, slot=slot) for slot in ((BLUE, GREEN) if status.is_shared else (selected,))]
+    served = [behind(*pods, slot=slot) for slot in ((BLUE, GREEN) if status.shared_revision else (selected,))]
     endpoints = replace(
         served[0],
         ready=frozenset().union(*(each.ready for each in served)),
@@ -270,6 +270,26 @@ class TestTheWayBack:
     def test_a_spec_put_back_is_the_same_way(self) -> None:
         decision = decided(place(rollout(2), *old(2), *new(2), wanted=4), "v1")
         assert (decision.phase, sizes(decision), decision.is_shared) == ("Aborting", (3, 2), True)
+
+    def test_new_pods_give_up_a_place_that_the_old_ones_wait_for(self) -> None:
+        status = rollout(2, failed_revision="v2", phase="Aborting")
+        decision = decided(place(status, *old(1), pending_pod("old-1"), *new(1), wanted=2))
+        assert sizes(decision) == (2, 0)
+
+    def test_pods_of_a_newer_revision_are_no_canary_before_they_are_tested(self) -> None:
+        # The operator was killed when it had written the Deployment of v3 and not yet the Service, which shared v2.
+        status = rollout(current_revision="v3", shared_revision="v2")
+        third = [replace(ready_pod("third", "v3"), slot=GREEN)]
+        about = place(status, *old(2), *third, wanted=2, is_smoke_tested=True)
+        slots = {**about.slots, GREEN: rolled_out("v3")}
+        decision = decided(replace(about, slots=slots), "v3")
+        assert (decision.phase, decision.failed, decision.rollout.shared_revision) == ("Preparing", None, "v2")
+
+    def test_the_clock_of_a_newer_revision_begins_when_its_turn_comes(self) -> None:
+        waits = decided(place(rollout(2), *old(2), *new(2), wanted=4), "v3")
+        later = T0 + 2 * DEADLINE
+        turn = decided(place(waits.rollout, *old(4), wanted=4), "v3", now=later)
+        assert (turn.phase, turn.failed) == ("Preparing", None)
 
     def test_a_newer_revision_waits_until_the_earlier_ones_pods_have_gone(self) -> None:
         about = place(rollout(2), *old(2), *new(2), wanted=4)

@@ -8,6 +8,7 @@ from penstock import names
 from penstock.failures import Cause
 from penstock.names import Reason
 from penstock.observe import Seen, SeenDeployment
+from penstock.rollout.decide import needs_room
 
 from tests.builders import (
     DEADLINE,
@@ -345,3 +346,9 @@ def test_a_longer_deadline_holds_at_once() -> None:
 )
 def test_the_message_says_where_the_rollout_stands(deployment: SeenDeployment | None, words: str) -> None:
     assert decided(during(under_way(), deployment)).message == words
+
+
+def test_a_retry_is_planned_by_what_there_is_room_for() -> None:
+    asked = {names.ANNOTATION_ACTION: "retry:1"}
+    service = a_service(status=rolled_back(), rollout={"strategy": "Auto"}, annotations=asked)
+    assert needs_room(seen(service, deployment=rolled_out("v1"), current="v2"), T0, wanted=1)

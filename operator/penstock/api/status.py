@@ -195,8 +195,9 @@ class RolloutStatus(Observation):
         description="Since when the deadline's clock stands still: paused, suspended, at zero replicas or at a gate.",
     )
     is_paused: bool | None = Field(default=None, description="True from the action pause to the action resume.")
-    is_shared: bool | None = Field(
-        default=None, description="True while the Service leads to both slots: a canary's pods serve beside the others."
+    shared_revision: str | None = Field(
+        default=None,
+        description="A canary's revision while its pods serve beside the others: the Service leads to both slots.",
     )
     canary: CanaryStatus | None = Field(default=None, description="Where a canary stands.")
     tested_at: datetime | None = Field(default=None, description="When all pods of the preview had passed their test.")

@@ -152,7 +152,7 @@ def _ordered(shown: Shown) -> list[tuple[Slot, SeenDeployment]]:
 def role(slot: Slot, rollout: RolloutStatus) -> str:
     if slot == rollout.active_slot:
         return "active"
-    if rollout.is_shared:
+    if rollout.shared_revision:
         return "canary"
     return "preview" if slot == rollout.preview_slot else "idle"
 

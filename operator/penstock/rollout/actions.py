@@ -51,8 +51,7 @@ def _in_flight(s: Situation) -> bool:
 
 def _promote(s: Situation, _: str) -> tuple[Situation, str]:
     _check_promotable(s)
-    is_at_a_step = s.was.is_shared and s.there is not None and s.there.revision == s.current
-    if s.was.strategy == "Canary" and not is_at_a_step:
+    if s.was.strategy == "Canary" and s.was.shared_revision != s.current:
         raise _Refused(f"revision {s.current} has no step to leave yet; promote-full leaves them all out")
     return s.remembering(is_promoted=True), f"revision {s.current} {_promoted(s)}"
 

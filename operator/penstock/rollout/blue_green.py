@@ -96,10 +96,13 @@ def _holding(s: Situation, stable: str) -> Decision:
     s, look_again, verdict = proving.analysed(s, s.seen.service.spec.rollout.analysis)
     if verdict == "failed":
         return proving.failed_analysis(s)
-    is_over = s.was.is_promoted or s.was.is_fully_promoted or (s.now >= ends_at and verdict == "passed")
-    if is_over and not s.stands:
+    is_over = s.now >= ends_at and verdict == "passed" and _can_do_alone(s)
+    if (is_over or s.was.is_promoted or s.was.is_fully_promoted) and not s.stands:
         return promoted(s)
     told = f"revision {s.current} serves; {stable} stays up until {ends_at:%H:%M:%S} UTC, or the action promote"
+    if s.now >= ends_at and not _can_do_alone(s):
+        ready = len(s.seen.ready(s.seen.active))
+        told = f"{ready} of the {_needed(s)} pods of revision {s.current} answer: {stable} stays up until all do"
     if verdict == "no-data":
         told = proving.NO_DATA
     on = _post(s, stable, "Holding", told, clock=False)
@@ -158,7 +161,8 @@ def _post(s: Situation, stable: str, phase: RolloutPhase, message: str, *, clock
         target=s.current,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, s.current, wanted), **_held(s, stable)},
-        requeue_at=marked.deadline_at if clock and not s.stands else None,
+        requeue_at=marked.deadline_at if clock and not s.stands and not is_overdue else None,
+        is_overdue=is_overdue,
     )
 
 
@@ -179,8 +183,19 @@ def _held(s: Situation, stable: str) -> Mapping[Slot, SlotPlan]:
 def _has_arrived(s: Situation) -> bool:
     """No endpoint that lasts is outside the new slot, and as many as it needed answer."""
     inside = {pod.name for pod in s.seen.pods if pod.slot == s.seen.active}
-    needed = min(s.was.latched_replicas or 1, s.wanted or 1)
-    return s.seen.endpoints.lasting <= inside and len(s.seen.endpoints.ready & inside) >= needed
+    return s.seen.endpoints.lasting <= inside and len(s.seen.endpoints.ready & inside) >= _needed(s)
+
+
+def _needed(s: Situation) -> int:
+    """Pods of the new revision that have to answer."""
+    return min(s.was.latched_replicas or 1, s.wanted or 1)
+
+
+def _can_do_alone(s: Situation) -> bool:
+    """As many answer as took over, but for those that wait for a node: the old pods may have what they wait for."""
+    waiting = sum(1 for pod in s.seen.pods if pod.slot == s.seen.active and pod.unschedulable is not None)
+    ready = len(s.seen.ready(s.seen.active))
+    return ready > 0 and ready + waiting >= _needed(s)
 
 
 def _new(s: Situation) -> SeenDeployment | None:
@@ -201,7 +216,7 @@ def _preview(s: Situation) -> int:
 
 
 def _is_stable_broken(s: Situation) -> bool:
-    return not s.seen.ready(s.seen.active)
+    return s.seen.is_broken(s.seen.active)
 
 
 def _count(s: Situation, needed: int) -> str:

@@ -31,15 +31,16 @@ def forward(s: Situation) -> Decision:
     if s.here is not None and s.here.revision != stable and s.there is not None and s.there.revision == stable:
         # A new revision of a BlueGreen rollout held the traffic when the spec changed: the base is what is stable.
         return going_back.switch_back(s, stable)
-    if not s.seen.ready(s.seen.active) and _available(s) > 0 and not s.stands:
+    if s.seen.is_broken(s.seen.active) and _available(s) > 0 and not s.stands:
         # A stable revision that answers nothing never blocks the fix.
         return _serving(_at(s, len(_steps(s)) + 1))
-    return _serving(s) if s.was.is_shared else _preparing(s)
+    return _serving(s) if s.was.shared_revision else _preparing(s)
 
 
 def is_under_way(s: Situation) -> bool:
-    """The pods beside those of the stable revision are this rollout's canary."""
-    return s.was.strategy == "Canary" and s.there is not None and s.there.revision == s.current
+    """The pods that share the traffic are this rollout's: they were tested before they got any."""
+    is_there = s.there is not None and s.there.revision == s.current
+    return s.was.strategy == "Canary" and s.was.shared_revision == s.current and is_there
 
 
 def _preparing(s: Situation) -> Decision:
@@ -61,7 +62,7 @@ def _first(s: Situation, pods: Counts) -> Decision:
 def _at(s: Situation, step: int) -> Situation:
     """At the beginning of a step. What an earlier one has proved does not count for it."""
     canary = CanaryStatus(step=step, weight=_weight(s, step))
-    return s.remembering(is_shared=True, canary=canary, analysis=None, is_promoted=None, gate_opens_at=None)
+    return s.remembering(shared_revision=s.current, canary=canary, analysis=None, is_promoted=None, gate_opens_at=None)
 
 
 def _serving(s: Situation) -> Decision:
@@ -121,7 +122,7 @@ def _ending(s: Situation, target: Counts) -> Decision:
         waits = f"{there.canary} of {target.canary} new pods answer, {there.stable} old ones still do"
         return _stay(s, pods, "Scaling", f"revision {s.current} takes over: {waits}")
     on = _stay(s, pods, "Switching", f"traffic is led to revision {s.current} alone")
-    alone = changed(on.rollout, active_slot=s.seen.idle.value, is_shared=None)
+    alone = changed(on.rollout, active_slot=s.seen.idle.value, shared_revision=None)
     # The endpoints are the same before and after: no event would tell that the Service has been written.
     return replace(on, active=s.seen.idle, rollout=alone, requeue_at=s.now)
 

@@ -23,7 +23,7 @@ def decide(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, i
     s = _situation(seen, causes, now, wanted=wanted, is_stopped=is_stopped)
     if s.was.stable_revision is not None and s.current in (s.was.stable_revision, s.was.failed_revision):
         decision = going_back.back(s)
-    elif s.was.is_shared and not canary.is_under_way(s):
+    elif s.was.shared_revision and not canary.is_under_way(s):
         # The pods of an earlier canary make room first.
         decision = going_back.give_way(s, s.was.stable_revision or s.current, "Preparing", "an earlier canary ends")
     elif s.was.strategy == "BlueGreen" and s.was.stable_revision is not None:
@@ -41,8 +41,7 @@ def needs_room(seen: Seen, now: datetime, *, wanted: int) -> bool:
     s = Situation(seen, was, now, wanted, is_stopped=False, causes=())
     if was.stable_revision in (None, seen.current):
         return False
-    is_planned = _is_begun(s) or was.failed_revision == seen.current
-    if is_planned:
+    if _is_begun(s):
         return was.strategy == "BlueGreen" and blue_green.needs_room(s)
     return seen.service.spec.strategy == "Auto"
 
@@ -56,7 +55,7 @@ def _situation(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: in
 def _released(s: Situation) -> Situation:
     """Without the mark that both slots serve, once nothing in the idle one answers, or nothing at all is to."""
     is_left = sharing.written(s).canary > 0 or bool(s.seen.ready(s.seen.idle))
-    return s if is_left and s.wanted else s.remembering(is_shared=None)
+    return s if is_left and s.wanted else s.remembering(shared_revision=None)
 
 
 def _is_begun(s: Situation) -> bool:
@@ -75,7 +74,7 @@ def _begin(s: Situation) -> RolloutStatus:
         latched_replicas=_placed(s, chosen.max_surge) if chosen and chosen.max_surge is not None else None,
         active_slot=s.seen.active.value,
         preview_slot=s.was.preview_slot,
-        is_shared=s.was.is_shared,
+        shared_revision=s.was.shared_revision,
         last_action=s.was.last_action,
         started_at=s.now,
         progressed_at=s.now,
@@ -102,7 +101,7 @@ def _plan(s: Situation) -> Plan | None:
         return None
     here, there = s.here, s.there
     strategy = s.seen.service.spec.strategy
-    is_second_set_up = there is not None and there.wanted > 0
+    is_second_set_up = there is not None and there.wanted > 0 and not s.was.shared_revision
     if is_second_set_up and strategy == "Auto":
         return Plan("BlueGreen", None, "BlueGreen: a second set of pods is up already")
     is_in_place = not is_second_set_up and here is not None and here.revision != s.was.stable_revision

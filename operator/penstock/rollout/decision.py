@@ -66,7 +66,7 @@ class Decision:
     @property
     def is_shared(self) -> bool:
         """The Service leads to both slots."""
-        return bool(self.rollout.is_shared)
+        return self.rollout.shared_revision is not None
 
     @property
     def selected(self) -> frozenset[Slot]:

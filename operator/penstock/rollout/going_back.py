@@ -9,7 +9,6 @@ from penstock.api.status import RolloutPhase, RolloutStatus
 from penstock.names import Reason, Slot
 from penstock.rollout import sharing
 from penstock.rollout.decision import Decision, Situation, SlotPlan, as_it_is, beside, changed, parked, slot_plan
-from penstock.rollout.shares import Counts
 
 
 def fail(s: Situation, reason: Reason, message: str) -> Decision:
@@ -36,21 +35,23 @@ def given_up(s: Situation, reason: Reason, message: str) -> Situation:
 def back(s: Situation) -> Decision:
     """One step on the way to the stable revision, from wherever the rollout stands."""
     stable = s.was.stable_revision or s.current
-    if s.was.is_shared:
+    if s.was.shared_revision:
         return give_way(s, stable, "Aborting", _way_back(s, stable))
     if s.here is not None and s.here.revision != stable:
         if s.there is not None and s.there.revision == stable:
             return switch_back(s, stable)
-        if s.was.strategy == "BlueGreen" and s.was.phase in ("Aborting", "RolloutPaused"):
+        if s.was.strategy in ("BlueGreen", "Canary") and s.was.phase in ("Aborting", "RolloutPaused"):
             return _prepare(s, stable)
     return at_rest(s) if _has_arrived(s, stable) else _on_the_way(s, stable)
 
 
 def give_way(s: Situation, stable: str, phase: RolloutPhase, message: str) -> Decision:
     """A canary's pods end as the stable revision's come back; the Service leads to both until none of them is left."""
-    now = sharing.towards(s, Counts(s.wanted, 0))
+    now = sharing.back(s)
+    # Its own clock begins when it is the next one's turn.
+    paused_at = None if phase == "Aborting" else s.was.paused_at or s.now
     return Decision(
-        rollout=changed(s.was, phase=phase, message=message, active_slot=s.seen.active.value),
+        rollout=changed(s.was, phase=phase, message=message, active_slot=s.seen.active.value, paused_at=paused_at),
         target=stable if phase == "Aborting" else s.current,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, stable, now.stable), **as_it_is(s, now.canary)},

@@ -29,7 +29,7 @@ def remembered(seen: Seen) -> RolloutStatus:
     noted = _Noted.on(seen.annotations)
     if told.last_action is not None and told.last_action.number > noted.number:
         return told
-    known = changed(told, stable_revision=stable, is_shared=seen.is_shared or None)
+    known = changed(told, stable_revision=stable, shared_revision=seen.annotations.get(names.ANNOTATION_SHARED))
     return _with_last_action(_with_failure(known, seen), seen, noted)
 
 
@@ -38,7 +38,7 @@ def notes(rollout: RolloutStatus) -> dict[str, str]:
     pairs = (
         (names.ANNOTATION_STABLE, rollout.stable_revision),
         (names.ANNOTATION_ACTIVE_SLOT, rollout.active_slot),
-        (names.ANNOTATION_SHARED, "true" if rollout.is_shared else None),
+        (names.ANNOTATION_SHARED, rollout.shared_revision),
         (names.ANNOTATION_FAILED, rollout.failed_revision),
         (names.ANNOTATION_FAILED_BECAUSE, rollout.reason),
         (names.ANNOTATION_LAST_ACTION, _Noted.of(rollout)),

@@ -30,6 +30,16 @@ def towards(s: Situation, target: Counts) -> Counts:
     return next_counts(target, answering(s), written(s), wanted=s.wanted, max_unavailable=_may_be_missing(s))
 
 
+def back(s: Situation) -> Counts:
+    """The sizes to write now on the way to the stable revision alone.
+
+    A stable pod that waits for a node may wait for the place of a new one: then one of these goes first.
+    """
+    in_the_way = 1 if _waiting(s, s.seen.active) and answering(s).stable else 0
+    missing = _may_be_missing(s) + in_the_way
+    return next_counts(Counts(s.wanted, 0), answering(s), written(s), wanted=s.wanted, max_unavailable=missing)
+
+
 def max_unavailable(s: Situation) -> int:
     """By `predictor.deploymentStrategy`, a share rounded down as the Deployment controller does it."""
     asked = s.seen.service.spec.predictor.deployment_strategy.rolling_update.max_unavailable
