@@ -51,7 +51,7 @@ def test_one_that_nobody_asks_waits_one_that_does_well_promotes_itself_and_one_t
         assert [traffic.failures for traffic in clients] == [[], []]
 
         canary.apply(version("v3", model_secret, damaged_model))
-        eventually(lambda: canary.rollout().get("isShared", False), canary, within=LOADED_WITHIN)
+        eventually(lambda: canary.rollout().get("sharedRevision") is not None, canary, within=LOADED_WITHIN)
         began = time.monotonic()
         canary.wait_for_phase("RolledBack", within=60)
         told, back = canary.rollout()["message"], time.monotonic()

@@ -3,6 +3,7 @@
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ def start(state: Path, *, pause: Path) -> None:
 def stop(state: Path) -> None:
     """Takes every pod down with its network, then stops containerd; images stay in the cache."""
     if Processes(state).is_running("containerd"):
-        remove_pods(state)
+        # One that has just been killed answers no more: its pods are then among the leftovers.
+        with suppress(grpc.RpcError):
+            remove_pods(state)
     Processes(state).stop("containerd")
 
 

@@ -1,10 +1,11 @@
-"""Scaling on CPU from end to end: metrics-server, the HPA on our own /scale, pods."""
+"""Scaling on CPU and memory from end to end: metrics-server, the HPA on our own /scale, pods."""
 
 from collections.abc import Callable
 
 from tests.e2e import specs
 from tests.e2e.service import Isvc, eventually
 from tests.e2e.traffic import Traffic
+from tests.harness.release import Penstock
 
 
 def test_a_busy_service_gets_more_pods_and_says_so(service: Callable[[str], Isvc], model_secret: str) -> None:
@@ -27,3 +28,16 @@ def test_a_busy_service_gets_more_pods_and_says_so(service: Callable[[str], Isvc
         "get", "isvc", busy.name, "--show-managed-fields", "--output=jsonpath={.metadata.managedFields[*].manager}"
     )
     assert "penstock-seed" not in managers.split()
+
+
+def test_a_service_that_fills_its_memory_gets_more_pods(service: Callable[[str], Isvc], penstock: Penstock) -> None:
+    full = service("full")
+    # An interpreter alone takes more than a tenth of what the container asks for.
+    full.apply(
+        specs.own_server(penstock.operator_image, minReplicas=1, maxReplicas=2, scaleMetric="memory", scaleTarget=10)
+    )
+    eventually(lambda: full.object()["spec"].get("replicas") == 2, full, within=120)
+    eventually(lambda: full.status().get("readyReplicas") == 2, full, within=60)
+    autoscaling = full.status()["autoscaling"]
+    assert (autoscaling["metric"], autoscaling["target"], autoscaling["desired"]) == ("memory", 10, 2)
+    assert full.condition("AutoscalingActive")[0] == "True"
