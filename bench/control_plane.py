@@ -17,26 +17,15 @@ from penstock.workqueue import TokenBucket
 
 from bench import machine, phases, report
 from bench.audit import AuditLog
-from bench.phases import Bench
+from bench.phases import Bench, own_control_plane
 from bench.process import Operator, install
-from tests.harness import local, requirements
 from tests.harness.cluster import Cluster
-from tests.harness.control_plane import HPA_SYNC_SECONDS
-from tests.harness.tools import cache_dir
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    reason = requirements.missing("local", "control-plane")
-    if reason:
-        print(f"error: {reason}", file=sys.stderr)
-        return 1
-    state = cache_dir() / "clusters" / "bench"
-    cluster = local.up("control-plane", state, hpa_sync_seconds=HPA_SYNC_SECONDS)
-    try:
+    with own_control_plane() as cluster:
         asyncio.run(_measure(cluster, options.services, options.json))
-    finally:
-        local.down("control-plane", state)
     return 0
 
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,10 +17,12 @@ from bench.audit import OPERATOR, AuditLog, Requests
 from bench.process import Operator
 from bench.timing import spread, stopwatch
 from bench.view import View
+from tests.harness import local, requirements
 from tests.harness.cluster import Cluster
 from tests.harness.control_plane import HPA_SYNC_SECONDS
 from tests.harness.processes import Processes
 from tests.harness.progress import progress
+from tests.harness.tools import cache_dir
 
 _AT_ONCE: Final = 16  # requests that the one client has under way
 _NEWCOMERS: Final = 30
@@ -190,6 +192,19 @@ async def running(operator: Operator) -> AsyncIterator[None]:
         yield
     finally:
         await operator.stop()
+
+
+@contextmanager
+def own_control_plane() -> Iterator[Cluster]:
+    """A control plane that nothing else uses. Raises SystemExit that says what is missing for one."""
+    reason = requirements.missing("local", "control-plane")
+    if reason:
+        raise SystemExit(f"error: {reason}")
+    state = cache_dir() / "clusters" / "bench"
+    try:
+        yield local.up("control-plane", state, hpa_sync_seconds=HPA_SYNC_SECONDS)
+    finally:
+        local.down("control-plane", state)
 
 
 @asynccontextmanager

@@ -23,14 +23,11 @@ from penstock.workqueue import TokenBucket
 from bench import machine, workload
 from bench.audit import AuditLog
 from bench.control_plane import flags
-from bench.phases import Bench, at_once, measured, merge, own_namespace, running, serves, settle
+from bench.phases import Bench, at_once, measured, merge, own_control_plane, own_namespace, running, serves, settle
 from bench.process import Operator, install
 from bench.timing import spread, stopwatch
 from bench.view import View
-from tests.harness import local, requirements
 from tests.harness.cluster import Cluster
-from tests.harness.control_plane import HPA_SYNC_SECONDS
-from tests.harness.tools import cache_dir
 
 HOLD_SECONDS: Final = 30
 _ROLLOUT: Final = {
@@ -42,16 +39,8 @@ _ROLLOUT: Final = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    reason = requirements.missing("local", "control-plane")
-    if reason:
-        print(f"error: {reason}", file=sys.stderr)
-        return 1
-    state = cache_dir() / "clusters" / "bench"
-    cluster = local.up("control-plane", state, hpa_sync_seconds=HPA_SYNC_SECONDS)
-    try:
+    with own_control_plane() as cluster:
         results = asyncio.run(_measure(cluster, options.services))
-    finally:
-        local.down("control-plane", state)
     print(_table(results))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")

@@ -29,7 +29,14 @@ CHAT = Key("ml", "chat")
 class Place:
     """A cluster, a store that hears of it, and an operator that is called by hand."""
 
-    def __init__(self, *, annotations: dict[str, str] | None = None, suspend: bool = False, **predictor: Any) -> None:
+    def __init__(
+        self,
+        *,
+        annotations: dict[str, str] | None = None,
+        suspend: bool = False,
+        rollout: dict[str, Any] | None = None,
+        **predictor: Any,
+    ) -> None:
         self.cluster = FakeCluster()
         self.store = Store()
         self.now = T0
@@ -49,7 +56,8 @@ class Place:
         )
         metadata = {"name": "chat", "namespace": "ml", "uid": UID, "generation": 1, "annotations": annotations or {}}
         self.predictor: dict[str, Any] = {"model": {"storageUri": "s3://models/smollm2"}, "minReplicas": 1, **predictor}
-        spec = {"predictor": self.predictor, "suspend": suspend, "rollout": {"progressDeadlineSeconds": 600}}
+        rollout = {"progressDeadlineSeconds": 600, **(rollout or {})}
+        spec = {"predictor": self.predictor, "suspend": suspend, "rollout": rollout}
         self.cluster.put(INFERENCE_SERVICE, {"metadata": metadata, "spec": spec})
 
     async def progress(self, ips: Sequence[str]) -> Progress:
@@ -84,16 +92,23 @@ class Place:
         self.predictor = {**self.predictor, **predictor}
         self.cluster.edit(INFERENCE_SERVICE, "chat", spec={**service["spec"], "predictor": self.predictor})
 
-    def roll_out(self, pods: int = 1) -> None:
+    def roll_out(self, pods: int = 1, slot: str = "blue") -> None:
         """The Deployment controller, the scheduler and the kubelet do their work."""
-        deployment = self.child("Deployment", "chat-blue")
+        deployment = self.child("Deployment", f"chat-{slot}")
         counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), pods)
         status = {"observedGeneration": deployment["metadata"]["generation"], **counts}
-        self.cluster.edit(DEPLOYMENT, "chat-blue", status=status)
+        self.cluster.edit(DEPLOYMENT, f"chat-{slot}", status=status)
         labels = deployment["spec"]["template"]["metadata"]["labels"]
         for number in range(pods):
-            self.cluster.put(POD, a_ready_pod(f"chat-{number}", labels))
-        ready = [{"conditions": {"ready": True}, "targetRef": {"name": f"chat-{number}"}} for number in range(pods)]
+            self.cluster.put(POD, a_ready_pod(f"chat-{slot}-{number}", labels))
+        self.follow()
+
+    def follow(self) -> None:
+        """The endpoints controller does its work."""
+        selector = self.child("Service")["spec"]["selector"].items()
+        pods = [obj["metadata"] for identity, obj in self.cluster.objects.items() if identity.kind == "Pod"]
+        inside = [pod["name"] for pod in pods if selector <= pod["labels"].items()]
+        ready = [{"conditions": {"ready": True}, "targetRef": {"name": name}} for name in inside]
         owned = {names.LABEL_SERVICE: "chat", "kubernetes.io/service-name": "chat"}
         metadata = {"name": "chat-abc", "namespace": "ml", "labels": owned}
         self.cluster.put(ENDPOINT_SLICE, {"metadata": metadata, "endpoints": ready})

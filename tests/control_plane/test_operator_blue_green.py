@@ -1,14 +1,15 @@
 """BlueGreen and Auto against real controllers: where the traffic goes, which pods stay, and what users can do."""
 
 import itertools
+from functools import partial
 from typing import Any
 
 import pytest
 from penstock.kinds import CONTROLLER_REVISION, DEPLOYMENT, INFERENCE_SERVICE, POD, SERVICE
 
-from tests.control_plane.objects import Manifest, Objects, assert_condition, blockers, image
+from tests.control_plane.objects import Manifest, Objects, assert_condition, image
 from tests.control_plane.operator_process import Operator
-from tests.control_plane.test_operator_gpu import Pool, pool
+from tests.control_plane.test_operator_gpu import pool
 from tests.control_plane.waiting import eventually, throughout
 from tests.harness import kwok
 
@@ -234,7 +235,7 @@ class TestActions:
         first = eventually(lambda: serving(objects, name, "1"))["status"]["rollout"]["stableRevision"]
         for tag in ("2", "3"):
             objects.edit(name, predictor=image(tag))
-            eventually(lambda tag=tag: serving(objects, name, tag))  # type: ignore[misc]
+            eventually(partial(serving, objects, name, tag))
         assert act(objects, name, f"rollback={first}")["result"] == "Done"
         eventually(lambda: in_phase(objects, name, "RolledBack"))
         assert slot(objects, name, leads_to(objects, name)) == ("1", 1)
@@ -321,121 +322,6 @@ class TestEdits:
 
 def leads_to_green(objects: Objects, name: str) -> None:
     assert leads_to(objects, name) == "green", rollout(objects, name)
-
-
-def ready_uids(objects: Objects, name: str) -> set[str]:
-    """The pods that serve and are not about to go."""
-    return {
-        pod["metadata"]["uid"]
-        for pod in pods(objects, name)
-        if "deletionTimestamp" not in pod["metadata"]
-        and any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", []))
-    }
-
-
-class TestAuto:
-    def auto(self, **options: Any) -> dict[str, Any]:
-        return {"strategy": "Auto", "progressDeadlineSeconds": LONG, "blueGreen": {"holdSeconds": 0}, **options}
-
-    @pytest.mark.parametrize(
-        ("room", "plan"),
-        [
-            pytest.param((4, 2), "BlueGreen: 2 more pods fit", id="a second set fits"),
-            pytest.param((3, 2), "RollingUpdate: 1 of 3 nvidia.com/gpu free", id="one more pod fits"),
-            pytest.param((2, 2), "RollingUpdate: 0 of 2 nvidia.com/gpu free", id="none fits beside several"),
-            pytest.param((1, 1), "Recreate: 0 of 1 nvidia.com/gpu free", id="none fits beside the only one"),
-            pytest.param((1, 2), "Recreate: 0 of 1 nvidia.com/gpu free", id="two are wanted and there is room for one"),
-        ],
-    )
-    def test_it_takes_the_safest_way_there_is_room_for_and_finishes(
-        self, objects: Objects, pool: Pool, name: str, room: tuple[int, int], plan: str
-    ) -> None:
-        gpus, replicas = room
-        pool.grow(gpus)
-        pool.serve(name, 1, rollout=self.auto(), minReplicas=replicas)
-        eventually(lambda: serving(objects, name, "1"))
-        objects.edit(name, predictor=image("2"))
-        found = eventually(lambda: serving(objects, name, "2"))
-        assert found["status"]["rollout"]["plan"].startswith(plan)
-        assert found["status"]["rollout"]["strategy"] == plan.partition(":")[0]
-        # This operator looks after some namespaces only.
-        assert found["status"]["rollout"]["plan"].endswith(" (pods outside the watched namespaces are not counted)")
-
-    def test_pods_that_an_autoscaler_wants_above_what_there_is_room_for_hold_up_nothing(
-        self, objects: Objects, pool: Pool, name: str
-    ) -> None:
-        pool.grow(2)
-        pool.serve(name, 1, rollout=self.auto(progressDeadlineSeconds=15), minReplicas=3)
-        eventually(lambda: ready_pods(objects, name, 2))
-        objects.edit(name, predictor=image("2"))
-
-        def rolled_out() -> None:
-            found = in_phase(objects, name, "Stable")
-            assert found["plan"].startswith("RollingUpdate: 0 of 2 nvidia.com/gpu free: one pod stops"), found
-            assert slot(objects, name, "blue") == ("2", 3)
-
-        eventually(rolled_out)
-        eventually(lambda: blockers(objects.service(name))["InsufficientGPU"])
-
-    def test_a_new_revision_that_also_wants_more_pods_takes_the_room_before_the_old_one_grows(
-        self, objects: Objects, pool: Pool, name: str
-    ) -> None:
-        pool.grow(2)
-        pool.serve(name, 1, rollout=self.auto())
-        eventually(lambda: serving(objects, name, "1"))
-        objects.edit(name, predictor={**image("2"), "minReplicas": 2, "maxReplicas": 2})
-        found = eventually(lambda: serving(objects, name, "2"))
-        assert found["status"]["rollout"]["plan"].startswith("RollingUpdate: 1 of 2 nvidia.com/gpu free")
-        eventually(lambda: ready_pods(objects, name, 2))
-
-    @pytest.mark.parametrize(
-        ("gpus", "plan"),
-        [
-            pytest.param(1, "BlueGreen: no new pod fits even where the old ones are", id="the only pod"),
-            pytest.param(2, "BlueGreen: 0 of 2 nvidia.com/gpu free, a second set needs 4", id="one of several"),
-        ],
-    )
-    def test_no_pod_stops_for_a_revision_that_needs_more_gpus_than_its_place_has(
-        self, objects: Objects, pool: Pool, name: str, gpus: int, plan: str
-    ) -> None:
-        pool.grow(gpus)
-        pool.serve(name, 1, rollout=self.auto(progressDeadlineSeconds=5), minReplicas=gpus)
-        eventually(lambda: serving(objects, name, "1"))
-        before = ready_uids(objects, name)
-        objects.edit(name, predictor={"model": {"resources": {"limits": {"nvidia.com/gpu": "2"}}}})
-        eventually(lambda: blockers(objects.service(name))["InsufficientGPU"])
-        assert rollout(objects, name)["plan"].startswith(plan)
-        assert before <= ready_uids(objects, name)
-        eventually(lambda: in_phase(objects, name, "RolledBack"))
-        assert before <= ready_uids(objects, name)
-        assert_condition(objects.service(name), "Stalled", "True", "ProgressDeadlineExceeded")
-
-    def test_no_pod_without_gpus_stops_for_a_revision_that_fits_nowhere(self, objects: Objects, name: str) -> None:
-        asking = {"resources": {"requests": {"cpu": "1"}}}
-        objects.serve(name, model=asking, rollout=self.auto(progressDeadlineSeconds=5), minReplicas=4)
-        eventually(lambda: serving(objects, name, "1"))
-        before = ready_uids(objects, name)
-        objects.edit(name, predictor={"model": {"resources": {"requests": {"cpu": "100k"}}}})
-        eventually(lambda: blockers(objects.service(name))["Unschedulable"])
-        # A quarter of them is what the Deployment's own default would stop at once.
-        assert "none stops before its successor is available" in rollout(objects, name)["plan"]
-        assert before <= ready_uids(objects, name)
-        eventually(lambda: in_phase(objects, name, "RolledBack"))
-        assert before <= ready_uids(objects, name)
-
-    def test_capacity_that_vanishes_is_told_and_what_serves_is_left_alone(
-        self, objects: Objects, pool: Pool, name: str
-    ) -> None:
-        pool.grow(1)
-        pool.serve(name, 1, rollout=self.auto(progressDeadlineSeconds=5))
-        eventually(lambda: serving(objects, name, "1"))
-        before = {pod["metadata"]["uid"] for pod in pods(objects, name)}
-        # Explicitly two sets, though there is room for one.
-        objects.edit(name, rollout={"strategy": "BlueGreen"}, predictor=image("2"))
-        eventually(lambda: blockers(objects.service(name))["InsufficientGPU"])
-        eventually(lambda: in_phase(objects, name, "RolledBack"))
-        eventually(lambda: assert_uids(objects, name, before))
-        assert_condition(objects.service(name), "Ready", "True")
 
 
 def test_a_deleted_template_of_a_slot_is_made_again_as_it_runs(objects: Objects, name: str) -> None:

@@ -74,8 +74,14 @@ def test_while_both_serve_the_status_counts_both_and_an_autoscaler_finds_both(ob
     eventually(lambda: ready_pods(objects, name, 4))
     objects.edit(name, predictor=image("2"))
     eventually(lambda: at_a_step(objects, name, share="2 of 4 pods: 50 %"))
-    eventually(lambda: ready_pods(objects, name, 4))  # The pod too many may still be leaving.
-    status = objects.service(name)["status"]
+
+    def counted() -> dict[str, Any]:
+        """The pod too many may still be leaving."""
+        found: dict[str, Any] = objects.service(name)["status"]
+        assert (found["replicas"], found["readyReplicas"]) == (4, 4), found
+        return found
+
+    status = eventually(counted)
     assert SLOT not in status["selector"]
     budget = objects.get(DISRUPTION_BUDGET, name)["spec"]["selector"]["matchLabels"]
     assert budget == {"serving.penstock.dev/inferenceservice": name}

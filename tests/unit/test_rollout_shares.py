@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from penstock.rollout.shares import Counts, counts, counts_behind_gateway, next_counts, share
+from penstock.rollout.shares import Counts, counts, next_counts, share
 
 weights = st.integers(0, 100)
 steps = st.integers(1, 99)
@@ -61,30 +61,6 @@ def test_no_other_split_comes_closer(weight: int, wanted: int) -> None:
 def test_a_later_step_never_takes_traffic_from_the_canary(wanted: int, max_unavailable: int) -> None:
     found = [counts(weight, wanted, max_unavailable) for weight in range(101)]
     assert all(a.canary * b.total <= b.canary * a.total for a, b in pairwise(found))
-
-
-@pytest.mark.parametrize(
-    ("weight", "wanted", "expected"),
-    [
-        pytest.param(10, 10, Counts(10, 1), id="a tenth of ten"),
-        pytest.param(34, 3, Counts(3, 2), id="more than one pod's part"),
-        pytest.param(1, 1, Counts(1, 1), id="one pod"),
-        pytest.param(99, 2, Counts(2, 2), id="nearly all"),
-        pytest.param(0, 3, Counts(3, 0), id="before the first step"),
-        pytest.param(100, 3, Counts(3, 3), id="all traffic, and the stable pods stay for the way back"),
-        pytest.param(50, 0, Counts(0, 0), id="suspended"),
-    ],
-)
-def test_behind_a_gateway_the_canary_bears_its_part_and_the_stable_pods_all_stay(
-    weight: int, wanted: int, expected: Counts
-) -> None:
-    assert counts_behind_gateway(weight, wanted) == expected
-
-
-@given(weights, sizes)
-def test_behind_a_gateway_no_canary_pod_gets_more_than_a_pod_s_part(weight: int, wanted: int) -> None:
-    canary = counts_behind_gateway(weight, wanted).canary
-    assert weight * wanted <= 100 * canary < weight * wanted + 100
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ RolloutPhase = Literal[
     "RolledBack",
     "RolloutPaused",
 ]
-ActionVerb = Literal["promote", "promote-full", "abort", "retry", "rollback", "pause", "resume"]
 TransitionStatus = Literal["UpToDate", "InProgress", "BlockedByFailedLoad", "InvalidSpec"]
 ModelState = Literal["Pending", "Loading", "Loaded", "FailedToLoad"]
 LimitedBy = Literal["maxReplicas", "InsufficientGPU", "QuotaExceeded", "MetricMissing"]

@@ -98,6 +98,7 @@ async def _credentials(kubeconfig: str | None, context: str | None) -> tuple[cli
     try:
         if there:
             return configuration, await _load(configuration, there, context)
+        # The client has no types.
         config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
     except config.ConfigException as error:
         raise Failure(_line(error) if there else f"there is no kubeconfig at {paths}, and this is no pod") from error
@@ -114,6 +115,7 @@ def _existing(paths: str) -> str:
 
 async def _load(configuration: client.Configuration, kubeconfig: str, context: str | None) -> str:
     """Fill in the configuration; return the context's namespace."""
+    # The client has no types.
     loader = await config.load_kube_config(  # type: ignore[no-untyped-call]
         config_file=kubeconfig, context=context, client_configuration=configuration
     )

@@ -12,21 +12,14 @@ from datetime import timedelta
 
 from penstock.api.status import RolloutPhase, RolloutStatus
 from penstock.names import Reason, Slot
-from penstock.observe import SeenDeployment
 from penstock.rollout import deadline, going_back, proving
-from penstock.rollout.decision import Decision, Situation, SlotPlan, beside, changed, slot_plan
+from penstock.rollout.decision import Decision, Situation, SlotPlan, at, beside, changed, slot_plan
 from penstock.rollout.in_place import promoted, timed_out
 
 
 def forward(s: Situation) -> Decision:
     """On to the current revision, one step."""
-    stable = s.was.stable_revision or s.current
-    if s.here is not None and s.here.revision == s.current:
-        return _switched(s, stable)
-    if s.here is not None and s.here.revision != stable and s.there is not None and s.there.revision == stable:
-        # An earlier new revision held the traffic when the spec changed again: the base is what is stable.
-        return going_back.switch_back(s, stable)
-    return _coming(s, stable)
+    return _switched(s) if s.here is not None and s.here.revision == s.current else _coming(s)
 
 
 def needs_room(s: Situation) -> bool:
@@ -37,19 +30,19 @@ def needs_room(s: Situation) -> bool:
     return _preview(s) <= new.available_of_revision < s.wanted
 
 
-def _coming(s: Situation, stable: str) -> Decision:
+def _coming(s: Situation) -> Decision:
     """Before the switch: the new revision is in the idle slot."""
     latched = s.was.latched_replicas
     if latched is not None:
-        return _scaling(s, stable, latched)
-    if _is_stable_broken(s) and _available(s) > 0 and not s.stands:
-        return _scaling(s, stable, 1)
-    if _available(s) < _preview(s):
-        return _step(s, stable, "Preparing", f"{_count(s, _preview(s))} are available", replicas=_preview(s))
-    return proving.tested(s, then=lambda s: _tested(s, stable), stay=lambda s, *told: _step(s, stable, *told))
+        return _scaling(s, latched)
+    if s.seen.is_broken(s.seen.active) and s.available > 0 and not s.stands:
+        return _scaling(s, 1)
+    if s.available < _preview(s):
+        return _step(s, "Preparing", f"{_count(s, _preview(s))} are available", replicas=_preview(s))
+    return proving.tested(s, then=_tested, stay=_step)
 
 
-def _tested(s: Situation, stable: str) -> Decision:
+def _tested(s: Situation) -> Decision:
     """The gate: soak time, or the action promote."""
     options = s.seen.service.spec.rollout.blue_green
     tested_at = s.was.tested_at or s.now
@@ -57,38 +50,38 @@ def _tested(s: Situation, stable: str) -> Decision:
     s = s.remembering(tested_at=tested_at, gate_opens_at=opens_at)
     is_open = s.was.is_promoted or (opens_at is not None and s.now >= opens_at)
     if is_open and not s.stands:
-        return _scaling(s, stable, _latch(s))
+        return _scaling(s, _latch(s))
     gate = f"at {opens_at:%H:%M:%S} UTC, or with the action promote" if opens_at else "with the action promote"
-    on = _step(s, stable, "Waiting", f"revision {s.current} is tested and takes over {gate}", at_a_gate=True)
+    on = _step(s, "Waiting", f"revision {s.current} is tested and takes over {gate}", at_a_gate=True)
     return replace(on, requeue_at=None if s.stands else opens_at)
 
 
 def _latch(s: Situation) -> int:
     """Pods the new revision needs before it takes over, fixed once: a moving autoscaler must not deadlock it."""
     room = s.seen.room.fit.copies if s.seen.room else 0
-    return max(len(s.seen.ready(s.seen.active)), min(s.wanted, _available(s) + room), 1)
+    return max(len(s.seen.ready(s.seen.active)), min(s.wanted, s.available + room), 1)
 
 
-def _scaling(s: Situation, stable: str, latched: int) -> Decision:
+def _scaling(s: Situation, latched: int) -> Decision:
     """As many as the old slot had; then the switch."""
     s = s.remembering(latched_replicas=latched)
-    if _available(s) < latched or s.stands:
-        return _step(s, stable, "Scaling", f"{_count(s, latched)} that it needs are available", replicas=latched)
-    on = _step(s, stable, "Switching", f"traffic is led to revision {s.current}", replicas=latched)
-    return replace(on, active=s.seen.idle, rollout=changed(on.rollout, active_slot=s.seen.idle.value, is_promoted=None))
+    if s.available < latched or s.stands:
+        return _step(s, "Scaling", f"{_count(s, latched)} that it needs are available", replicas=latched)
+    on = _step(s, "Switching", f"traffic is led to revision {s.current}", replicas=latched)
+    return replace(on, active=s.seen.idle, rollout=changed(on.rollout, is_promoted=None))
 
 
-def _switched(s: Situation, stable: str) -> Decision:
+def _switched(s: Situation) -> Decision:
     """The selector leads to the new revision."""
-    home = s.there is not None and s.there.revision == stable
+    home = s.there is not None and s.there.revision == s.stable
     if home and not s.seen.ready(s.seen.active) and s.seen.ready(s.seen.idle):
         return going_back.fail(s, Reason.STOPPED_SERVING, f"no pod of revision {s.current} answers any more")
     if s.was.switched_at is None and not _has_arrived(s):
-        return _post(s, stable, "Switching", f"waiting until all traffic reaches revision {s.current}", clock=True)
-    return _holding(s, stable)
+        return _post(s, "Switching", f"waiting until all traffic reaches revision {s.current}", clock=True)
+    return _holding(s)
 
 
-def _holding(s: Situation, stable: str) -> Decision:
+def _holding(s: Situation) -> Decision:
     """The old pods stay up while the new ones prove themselves."""
     switched_at = s.was.switched_at or s.now
     ends_at = switched_at + timedelta(seconds=s.seen.service.spec.rollout.blue_green.hold_seconds)
@@ -99,13 +92,13 @@ def _holding(s: Situation, stable: str) -> Decision:
     is_over = s.now >= ends_at and verdict == "passed" and _can_do_alone(s)
     if (is_over or s.was.is_promoted or s.was.is_fully_promoted) and not s.stands:
         return promoted(s)
-    told = f"revision {s.current} serves; {stable} stays up until {ends_at:%H:%M:%S} UTC, or the action promote"
+    told = f"revision {s.current} serves; {s.stable} stays up until {ends_at:%H:%M:%S} UTC, or the action promote"
     if s.now >= ends_at and not _can_do_alone(s):
         ready = len(s.seen.ready(s.seen.active))
-        told = f"{ready} of the {_needed(s)} pods of revision {s.current} answer: {stable} stays up until all do"
+        told = f"{ready} of the {_needed(s)} pods of revision {s.current} answer: {s.stable} stays up until all do"
     if verdict == "no-data":
         told = proving.NO_DATA
-    on = _post(s, stable, "Holding", told, clock=False)
+    on = _post(s, "Holding", told, clock=False)
     if s.stands:
         return on
     wake = min((at for at in (ends_at, look_again) if at is not None and at > s.now), default=None)
@@ -114,7 +107,6 @@ def _holding(s: Situation, stable: str) -> Decision:
 
 def _step(
     s: Situation,
-    stable: str,
     phase: RolloutPhase,
     message: str,
     *,
@@ -122,20 +114,14 @@ def _step(
     at_a_gate: bool = False,
 ) -> Decision:
     """A step before the switch: the old slot serves as ever, and the new one has so many pods."""
-    marked, is_overdue = deadline.ticked(s, s.was, _new(s), stands=s.stands or at_a_gate)
+    marked, is_overdue = deadline.ticked(s, s.was, s.coming, stands=s.stands or at_a_gate)
     if is_overdue:
         return going_back.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
     asked = _preview(s) if replicas is None else replicas
     there = beside(s, s.current, asked if s.wanted else 0)
-    serving = s.here.revision if s.here else stable
+    serving = s.here.revision if s.here else s.stable
     return Decision(
-        rollout=changed(
-            marked,
-            phase="RolloutPaused" if s.was.is_paused else phase,
-            message=message,
-            active_slot=s.seen.active.value,
-            preview_slot=s.seen.idle.value,
-        ),
+        rollout=at(s, marked, phase, message, preview_slot=s.seen.idle.value),
         target=s.current,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, serving, s.wanted), s.seen.idle: there},
@@ -143,7 +129,7 @@ def _step(
     )
 
 
-def _post(s: Situation, stable: str, phase: RolloutPhase, message: str, *, clock: bool) -> Decision:
+def _post(s: Situation, phase: RolloutPhase, message: str, *, clock: bool) -> Decision:
     """A step after the switch: the new slot follows what is wanted, the old one stays as large as it was."""
     marked, is_overdue = _clocked(s, clock=clock)
     if is_overdue and s.seen.ready(s.seen.idle):
@@ -152,15 +138,10 @@ def _post(s: Situation, stable: str, phase: RolloutPhase, message: str, *, clock
     # Until all traffic has arrived the number stays: an autoscaler may want fewer than what takes over.
     wanted = 0 if s.wanted == 0 else s.wanted if s.was.switched_at else max(s.wanted, latched)
     return Decision(
-        rollout=changed(
-            marked,
-            phase="RolloutPaused" if s.was.is_paused else phase,
-            message=message,
-            active_slot=s.seen.active.value,
-        ),
+        rollout=at(s, marked, phase, message),
         target=s.current,
         active=s.seen.active,
-        slots={s.seen.active: slot_plan(s, s.current, wanted), **_held(s, stable)},
+        slots={s.seen.active: slot_plan(s, s.current, wanted), **_held(s)},
         requeue_at=marked.deadline_at if clock and not s.stands and not is_overdue else None,
         is_overdue=is_overdue,
     )
@@ -172,11 +153,11 @@ def _clocked(s: Situation, *, clock: bool) -> tuple[RolloutStatus, bool]:
     return changed(s.was, deadline_at=None, paused_at=None), False
 
 
-def _held(s: Situation, stable: str) -> Mapping[Slot, SlotPlan]:
+def _held(s: Situation) -> Mapping[Slot, SlotPlan]:
     """The old slot with as many pods as it had at the switch."""
     if s.there is None or s.there.revision not in s.seen.templates:
         return {}
-    kept = s.there.wanted if s.there.revision == stable and s.wanted else 0
+    kept = s.there.wanted if s.there.revision == s.stable and s.wanted else 0
     return {s.seen.idle: SlotPlan(s.there.revision, kept)}
 
 
@@ -198,26 +179,10 @@ def _can_do_alone(s: Situation) -> bool:
     return ready > 0 and ready + waiting >= _needed(s)
 
 
-def _new(s: Situation) -> SeenDeployment | None:
-    """The Deployment of the new revision, before the switch."""
-    return s.there if s.there is not None and s.there.revision == s.current else None
-
-
-def _available(s: Situation) -> int:
-    """By the Deployment's count and by the pods themselves: the count still holds pods that are going already."""
-    new = _new(s)
-    ready = sum(1 for pod in s.seen.ready(s.seen.idle) if pod.revision == s.current)
-    return min(new.available_of_revision, ready) if new is not None and new.is_observed else 0
-
-
 def _preview(s: Situation) -> int:
     asked = s.seen.service.spec.rollout.blue_green.preview_replicas
     return max(min(asked or s.wanted, s.wanted), 1)
 
 
-def _is_stable_broken(s: Situation) -> bool:
-    return s.seen.is_broken(s.seen.active)
-
-
 def _count(s: Situation, needed: int) -> str:
-    return f"{_available(s)} of the {needed} pods of revision {s.current}"
+    return f"{s.available} of the {needed} pods of revision {s.current}"

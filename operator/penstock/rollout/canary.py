@@ -15,7 +15,7 @@ from penstock.api.rollout import Analysis, CanaryStep
 from penstock.api.status import CanaryStatus, RolloutPhase
 from penstock.names import Reason
 from penstock.rollout import deadline, going_back, proving, sharing
-from penstock.rollout.decision import Decision, Situation, SlotPlan, beside, changed, parked, slot_plan
+from penstock.rollout.decision import Decision, Situation, SlotPlan, at, beside, changed, parked, slot_plan
 from penstock.rollout.in_place import promoted, timed_out
 from penstock.rollout.shares import Counts, counts, share
 
@@ -25,29 +25,24 @@ _ALL: Final = 100
 
 def forward(s: Situation) -> Decision:
     """On to the current revision, one step."""
-    stable = s.was.stable_revision or s.current
     if s.here is not None and s.here.revision == s.current:
         return _arriving(s)
-    if s.here is not None and s.here.revision != stable and s.there is not None and s.there.revision == stable:
-        # A new revision of a BlueGreen rollout held the traffic when the spec changed: the base is what is stable.
-        return going_back.switch_back(s, stable)
-    if s.seen.is_broken(s.seen.active) and _available(s) > 0 and not s.stands:
+    if s.seen.is_broken(s.seen.active) and s.available > 0 and not s.stands:
         # A stable revision that answers nothing never blocks the fix.
-        return _serving(_at(s, len(_steps(s)) + 1))
+        return _serving(_begun(s, len(_steps(s)) + 1))
     return _serving(s) if s.was.shared_revision else _preparing(s)
 
 
 def is_under_way(s: Situation) -> bool:
     """The pods that share the traffic are this rollout's: they were tested before they got any."""
-    is_there = s.there is not None and s.there.revision == s.current
-    return s.was.strategy == "Canary" and s.was.shared_revision == s.current and is_there
+    return s.was.strategy == "Canary" and s.was.shared_revision == s.current and s.coming is not None
 
 
 def _preparing(s: Situation) -> Decision:
     """The first pod of the new revision comes up, and is tested before it gets a request."""
     first = counts(_steps(s)[0].weight, s.wanted, sharing.max_unavailable(s))
     pods = sharing.towards(s, Counts(first.stable, min(first.canary, 1)))
-    if _available(s) == 0:
+    if s.available == 0:
         return _stay(s, pods, "Preparing", f"no pod of revision {s.current} is available yet")
     return proving.tested(s, then=lambda s: _first(s, pods), stay=lambda s, *told: _stay(s, pods, *told))
 
@@ -56,10 +51,10 @@ def _first(s: Situation, pods: Counts) -> Decision:
     """The Service leads to the tested pod too, unless nothing is to move now."""
     if s.stands:
         return _stay(s, pods, "Preparing", f"revision {s.current} is tested")
-    return _serving(_at(s, 1))
+    return _serving(_begun(s, 1))
 
 
-def _at(s: Situation, step: int) -> Situation:
+def _begun(s: Situation, step: int) -> Situation:
     """At the beginning of a step. What an earlier one has proved does not count for it."""
     canary = CanaryStatus(step=step, weight=_weight(s, step))
     return s.remembering(shared_revision=s.current, canary=canary, analysis=None, is_promoted=None, gate_opens_at=None)
@@ -104,7 +99,7 @@ def _proving(s: Situation, target: Counts) -> Decision:
         return proving.failed_analysis(s)
     is_over = ends_at is not None and s.now >= ends_at and verdict == "passed"
     if (is_over or s.was.is_promoted or s.was.is_fully_promoted) and not s.stands:
-        return _serving(_at(s, len(_steps(s)) + 1 if s.was.is_fully_promoted else told.step + 1))
+        return _serving(_begun(s, len(_steps(s)) + 1 if s.was.is_fully_promoted else told.step + 1))
     goes_on = f"at {ends_at:%H:%M:%S} UTC, or with the action promote" if ends_at else "with the action promote"
     waits = proving.NO_DATA if verdict == "no-data" else f"it goes on {goes_on}"
     on = _stay(s, sharing.towards(s, target), "Waiting", f"{_step_of(s)} with {share(target)}: {waits}", at_a_gate=True)
@@ -122,7 +117,7 @@ def _ending(s: Situation, target: Counts) -> Decision:
         waits = f"{there.canary} of {target.canary} new pods answer, {there.stable} old ones still do"
         return _stay(s, pods, "Scaling", f"revision {s.current} takes over: {waits}")
     on = _stay(s, pods, "Switching", f"traffic is led to revision {s.current} alone")
-    alone = changed(on.rollout, active_slot=s.seen.idle.value, shared_revision=None)
+    alone = changed(on.rollout, shared_revision=None)
     # The endpoints are the same before and after: no event would tell that the Service has been written.
     return replace(on, active=s.seen.idle, rollout=alone, requeue_at=s.now)
 
@@ -136,7 +131,7 @@ def _arriving(s: Situation) -> Decision:
         return going_back.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
     told = f"waiting until all traffic reaches revision {s.current}"
     return Decision(
-        rollout=changed(marked, phase=_phase(s, "Switching"), message=told, active_slot=s.seen.active.value),
+        rollout=at(s, marked, "Switching", told),
         target=s.current,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, s.current, s.wanted), **parked(s)},
@@ -146,18 +141,11 @@ def _arriving(s: Situation) -> Decision:
 
 def _stay(s: Situation, pods: Counts, phase: RolloutPhase, message: str, *, at_a_gate: bool = False) -> Decision:
     """With so many pods of each revision, until what the message says."""
-    new = s.there if s.there is not None and s.there.revision == s.current else None
-    marked, is_overdue = deadline.ticked(s, s.was, new, stands=s.stands or at_a_gate)
+    marked, is_overdue = deadline.ticked(s, s.was, s.coming, stands=s.stands or at_a_gate)
     if is_overdue:
         return going_back.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
     return Decision(
-        rollout=changed(
-            marked,
-            phase=_phase(s, phase),
-            message=message,
-            active_slot=s.seen.active.value,
-            preview_slot=s.seen.idle.value,
-        ),
+        rollout=at(s, marked, phase, message, preview_slot=s.seen.idle.value),
         target=s.current,
         active=s.seen.active,
         slots={s.seen.active: _stable_plan(s, pods), s.seen.idle: beside(s, s.current, pods.canary)},
@@ -166,11 +154,7 @@ def _stay(s: Situation, pods: Counts, phase: RolloutPhase, message: str, *, at_a
 
 
 def _stable_plan(s: Situation, pods: Counts) -> SlotPlan:
-    return slot_plan(s, s.here.revision if s.here else s.was.stable_revision or s.current, pods.stable)
-
-
-def _phase(s: Situation, phase: RolloutPhase) -> RolloutPhase:
-    return "RolloutPaused" if s.was.is_paused else phase
+    return slot_plan(s, s.here.revision if s.here else s.stable, pods.stable)
 
 
 def _steps(s: Situation) -> list[CanaryStep]:
@@ -189,11 +173,3 @@ def _lasts(step: CanaryStep) -> int:
 
 def _step_of(s: Situation) -> str:
     return f"step {s.was.canary.step if s.was.canary else 1} of {len(_steps(s))}"
-
-
-def _available(s: Situation) -> int:
-    """Pods of the new revision that are available, whether or not the Service leads to them."""
-    if s.there is None or s.there.revision != s.current or not s.there.is_observed:
-        return 0
-    ready = sum(1 for pod in s.seen.ready(s.seen.idle) if pod.revision == s.current)
-    return min(s.there.available_of_revision, ready)

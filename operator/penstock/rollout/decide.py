@@ -25,7 +25,9 @@ def decide(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, i
         decision = going_back.back(s)
     elif s.was.shared_revision and not canary.is_under_way(s):
         # The pods of an earlier canary make room first.
-        decision = going_back.give_way(s, s.was.stable_revision or s.current, "Preparing", "an earlier canary ends")
+        decision = going_back.give_way(s, "Preparing", "an earlier canary ends")
+    elif _is_led_by_another(s):
+        decision = going_back.switch_back(s)
     elif s.was.strategy == "BlueGreen" and s.was.stable_revision is not None:
         decision = blue_green.forward(s)
     elif s.was.strategy == "Canary" and s.was.stable_revision is not None:
@@ -37,19 +39,34 @@ def decide(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, i
 
 def needs_room(seen: Seen, now: datetime, *, wanted: int) -> bool:
     """Whether a plan is to be made in this pass, for which the free capacity has to be known."""
-    was = remembered(seen)
-    s = Situation(seen, was, now, wanted, is_stopped=False, causes=())
-    if was.stable_revision in (None, seen.current):
+    s = _asked(Situation(seen, remembered(seen), now, wanted, is_stopped=False, causes=()))
+    if s.was.stable_revision is None:
         return False
-    if _is_begun(s):
-        return was.strategy == "BlueGreen" and blue_green.needs_room(s)
-    return seen.service.spec.strategy == "Auto"
+    if _is_new(s):
+        return seen.service.spec.strategy == "Auto"
+    return s.was.strategy == "BlueGreen" and _is_begun(s) and blue_green.needs_room(s)
 
 
 def _situation(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, is_stopped: bool) -> Situation:
-    s = actions.handled(_released(Situation(seen, remembered(seen), now, wanted, is_stopped, causes)))
-    is_new = s.current not in (s.was.stable_revision, s.was.failed_revision) and not _is_begun(s)
-    return replace(s, was=_begin(s)) if is_new else s
+    s = _asked(Situation(seen, remembered(seen), now, wanted, is_stopped, causes))
+    return replace(s, was=_begin(s)) if _is_new(s) else s
+
+
+def _asked(s: Situation) -> Situation:
+    """After what the user asks for."""
+    return actions.handled(_released(s))
+
+
+def _is_new(s: Situation) -> bool:
+    """The revision of the spec is to be begun."""
+    return s.current not in (s.was.stable_revision, s.was.failed_revision) and not _is_begun(s)
+
+
+def _is_led_by_another(s: Situation) -> bool:
+    """A new revision held the traffic when the spec changed again: the base of the next one is what is stable."""
+    if s.was.strategy not in ("BlueGreen", "Canary") or s.here is None or s.there is None:
+        return False
+    return s.here.revision not in (s.stable, s.current) and s.there.revision == s.was.stable_revision
 
 
 def _released(s: Situation) -> Situation:
@@ -72,7 +89,6 @@ def _begin(s: Situation) -> RolloutStatus:
         plan=chosen.message if chosen else None,
         max_surge=chosen.max_surge if chosen else None,
         latched_replicas=_placed(s, chosen.max_surge) if chosen and chosen.max_surge is not None else None,
-        active_slot=s.seen.active.value,
         preview_slot=s.was.preview_slot,
         shared_revision=s.was.shared_revision,
         last_action=s.was.last_action,

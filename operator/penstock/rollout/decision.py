@@ -100,6 +100,11 @@ class Situation:
         return self.seen.current
 
     @property
+    def stable(self) -> str:
+        """The revision to go back to; before the first update, the one that there is."""
+        return self.was.stable_revision or self.current
+
+    @property
     def stands(self) -> bool:
         """No step is taken now, and no time counts."""
         return self.is_stopped or bool(self.was.is_paused)
@@ -114,6 +119,26 @@ class Situation:
         """The Deployment of the other slot."""
         return self.seen.slots.get(self.seen.idle)
 
+    @property
+    def seated(self) -> int:
+        """Pods to have while they are replaced in place: no more than had room when that began."""
+        return min(self.wanted, self.was.latched_replicas or self.wanted)
+
+    @property
+    def coming(self) -> SeenDeployment | None:
+        """The Deployment of the other slot, if it runs the new revision."""
+        return self.there if self.there is not None and self.there.revision == self.current else None
+
+    @property
+    def available(self) -> int:
+        """Pods of the new revision in the other slot that are available.
+
+        By the Deployment's count and by the pods themselves: the count still holds pods that are going already.
+        """
+        new = self.coming
+        ready = sum(1 for pod in self.seen.ready(self.seen.idle) if pod.revision == self.current)
+        return min(new.available_of_revision, ready) if new is not None and new.is_observed else 0
+
     def remembering(self, **fields: Any) -> "Situation":
         return replace(self, was=changed(self.was, **fields))
 
@@ -124,6 +149,11 @@ def changed(status: RolloutStatus, **fields: Any) -> RolloutStatus:
     if unknown:
         raise ValueError(f"a rollout has no {sorted(unknown)}")
     return status.model_copy(update=fields)
+
+
+def at(s: Situation, marked: RolloutStatus, phase: RolloutPhase, message: str, **fields: Any) -> RolloutStatus:
+    """The status of a step of the way forward, or of one that the user has paused."""
+    return changed(marked, phase="RolloutPaused" if s.was.is_paused else phase, message=message, **fields)
 
 
 def slot_plan(s: Situation, revision: str, replicas: int) -> SlotPlan:

@@ -34,86 +34,83 @@ def given_up(s: Situation, reason: Reason, message: str) -> Situation:
 
 def back(s: Situation) -> Decision:
     """One step on the way to the stable revision, from wherever the rollout stands."""
-    stable = s.was.stable_revision or s.current
     if s.was.shared_revision:
-        return give_way(s, stable, "Aborting", _way_back(s, stable))
-    if s.here is not None and s.here.revision != stable:
-        if s.there is not None and s.there.revision == stable:
-            return switch_back(s, stable)
+        return give_way(s, "Aborting", _way_back(s))
+    if s.here is not None and s.here.revision != s.stable:
+        if s.there is not None and s.there.revision == s.stable:
+            return switch_back(s)
         if s.was.strategy in ("BlueGreen", "Canary") and s.was.phase in ("Aborting", "RolloutPaused"):
-            return _prepare(s, stable)
-    return at_rest(s) if _has_arrived(s, stable) else _on_the_way(s, stable)
+            return _prepare(s)
+    return at_rest(s) if _has_arrived(s) else _on_the_way(s)
 
 
-def give_way(s: Situation, stable: str, phase: RolloutPhase, message: str) -> Decision:
+def give_way(s: Situation, phase: RolloutPhase, message: str) -> Decision:
     """A canary's pods end as the stable revision's come back; the Service leads to both until none of them is left."""
     now = sharing.back(s)
     # Its own clock begins when it is the next one's turn.
     paused_at = None if phase == "Aborting" else s.was.paused_at or s.now
     return Decision(
-        rollout=changed(s.was, phase=phase, message=message, active_slot=s.seen.active.value, paused_at=paused_at),
-        target=stable if phase == "Aborting" else s.current,
+        rollout=changed(s.was, phase=phase, message=message, paused_at=paused_at),
+        target=s.stable if phase == "Aborting" else s.current,
         active=s.seen.active,
-        slots={s.seen.active: slot_plan(s, stable, now.stable), **as_it_is(s, now.canary)},
+        slots={s.seen.active: slot_plan(s, s.stable, now.stable), **as_it_is(s, now.canary)},
     )
 
 
 def at_rest(s: Situation) -> Decision:
     """The stable revision serves, and nothing is on its way."""
-    stable = s.was.stable_revision or s.current
-    is_failed = s.was.failed_revision == s.current and stable != s.current
+    is_failed = s.was.failed_revision == s.current and s.stable != s.current
     phase = "RolledBack" if is_failed else "Stable"
     return Decision(
         rollout=_settled(s, is_failed=is_failed, phase=phase),
-        target=stable,
+        target=s.stable,
         active=s.seen.active,
-        slots={s.seen.active: slot_plan(_done(s), stable, s.wanted), **(_kept_for_inspection(s) or parked(s))},
+        slots={s.seen.active: slot_plan(_done(s), s.stable, s.wanted), **(_kept_for_inspection(s) or parked(s))},
     )
 
 
-def switch_back(s: Situation, stable: str) -> Decision:
+def switch_back(s: Situation) -> Decision:
     """The stable revision's pods are in the other slot: lead the traffic there as soon as one of them answers."""
     home = s.seen.idle
     ready, needed = len(s.seen.ready(home)), _needed(s)
     # One pod that answers is better than none, however many there ought to be.
     can_go = ready >= needed or (ready > 0 and not s.seen.ready(s.seen.active))
-    missing = f"{ready} of the {needed} pods of revision {stable} that it needs answer"
+    missing = f"{ready} of the {needed} pods of revision {s.stable} that it needs answer"
     return Decision(
         rollout=changed(
             s.was,
             phase="Aborting",
-            active_slot=(home if can_go else s.seen.active).value,
             message=_told(s) if can_go else _waiting(s, missing),
         ),
-        target=stable,
+        target=s.stable,
         active=home if can_go else s.seen.active,
-        slots=_both(s, stable),
+        slots=_both(s),
     )
 
 
-def _prepare(s: Situation, stable: str) -> Decision:
+def _prepare(s: Situation) -> Decision:
     """An older revision whose slot has gone: its pods come up beside those that serve."""
     return Decision(
-        rollout=changed(s.was, phase="Aborting", message=_waiting(s, f"revision {stable} is being started")),
-        target=stable,
+        rollout=changed(s.was, phase="Aborting", message=_waiting(s, f"revision {s.stable} is being started")),
+        target=s.stable,
         active=s.seen.active,
-        slots=_both(s, stable),
+        slots=_both(s),
     )
 
 
-def _on_the_way(s: Situation, stable: str) -> Decision:
+def _on_the_way(s: Situation) -> Decision:
     """In place: the Deployment controller brings the stable template's pods back."""
     there = _kept_for_inspection(s) or (parked(s) if is_reached(s) else as_it_is(s))
     return Decision(
-        rollout=changed(s.was, phase="Aborting", active_slot=s.seen.active.value, message=_way_back(s, stable)),
-        target=stable,
+        rollout=changed(s.was, phase="Aborting", message=_way_back(s)),
+        target=s.stable,
         active=s.seen.active,
-        slots={s.seen.active: slot_plan(s, stable, min(s.wanted, s.was.latched_replicas or s.wanted)), **there},
+        slots={s.seen.active: slot_plan(s, s.stable, s.seated), **there},
     )
 
 
-def _way_back(s: Situation, stable: str) -> str:
-    return _told(s) or f"going back to revision {stable}"
+def _way_back(s: Situation) -> str:
+    return _told(s) or f"going back to revision {s.stable}"
 
 
 def _waiting(s: Situation, what: str) -> str:
@@ -126,13 +123,13 @@ def _told(s: Situation) -> str:
     return s.was.message.partition("; waiting: ")[0]
 
 
-def _both(s: Situation, stable: str) -> dict[Slot, SlotPlan]:
+def _both(s: Situation) -> dict[Slot, SlotPlan]:
     """What serves stays as it is, and the stable revision gets its pods beside it."""
     here = s.here
     serving = SlotPlan(here.revision, s.wanted) if here else SlotPlan(s.current, s.wanted)
     there = s.there
-    up = there.wanted if there and there.revision == stable and s.wanted else 0
-    return {s.seen.active: serving, s.seen.idle: beside(s, stable, up or s.wanted)}
+    up = there.wanted if there and there.revision == s.stable and s.wanted else 0
+    return {s.seen.active: serving, s.seen.idle: beside(s, s.stable, up or s.wanted)}
 
 
 def _needed(s: Situation) -> int:
@@ -143,14 +140,14 @@ def _needed(s: Situation) -> int:
     return min(s.was.latched_replicas or 1, max(s.wanted, 1))
 
 
-def _has_arrived(s: Situation, stable: str) -> bool:
+def _has_arrived(s: Situation) -> bool:
     """Whether the stable revision serves alone. Once it did, what becomes of its pods is no rollout any more."""
     if s.was.phase in (None, "Stable", "RolledBack"):
         return True
     if s.wanted == 0:
         return True
     here = s.here
-    if here is None or here.revision != stable or not here.is_observed:
+    if here is None or here.revision != s.stable or not here.is_observed:
         return False
     return here.updated == here.replicas and here.available >= min(here.wanted, 1) and is_reached(s)
 
@@ -173,18 +170,17 @@ def _done(s: Situation) -> Situation:
 
 def _settled(s: Situation, *, is_failed: bool, phase: str) -> RolloutStatus:
     """What is left to remember when nothing is on its way."""
-    was, stable = s.was, s.was.stable_revision or s.current
-    again = f"revision {s.current} failed and {stable} was restored; change the spec, or retry, to try again"
+    was = s.was
+    again = f"revision {s.current} failed and {s.stable} was restored; change the spec, or retry, to try again"
     return RolloutStatus(
         phase=phase,
         strategy=was.strategy,
         plan=was.plan,
         max_surge=was.max_surge,
-        stable_revision=stable,
+        stable_revision=s.stable,
         current_revision=s.current,
         failed_revision=s.current if is_failed else None,
         reason=was.reason if is_failed else None,
-        active_slot=s.seen.active.value,
         preview_slot=was.preview_slot,
         last_action=was.last_action,
         message=(_told(s) or again) if is_failed else f"revision {s.current} is rolled out",

@@ -48,13 +48,8 @@ def is_rolled_out(seen: Seen, revision: str) -> bool:
 
 
 def _here(s: Situation) -> Decision:
-    plan = replace(slot_plan(s, s.current, seated(s)), is_paused=bool(s.was.is_paused))
+    plan = replace(slot_plan(s, s.current, s.seated), is_paused=bool(s.was.is_paused))
     return Decision(rollout=s.was, target=s.current, active=s.seen.active, slots={s.seen.active: plan, **parked(s)})
-
-
-def seated(s: Situation) -> int:
-    """Pods to have while they are replaced in place."""
-    return min(s.wanted, s.was.latched_replicas or s.wanted)
 
 
 def _deadline(s: Situation, is_overdue: bool, began: RolloutStatus) -> datetime | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from penstock import names
-from penstock.api.status import ActionVerb, LastAction, RolloutStatus
+from penstock.api.status import LastAction, RolloutStatus
 from penstock.observe import Seen
 from penstock.rollout import in_place
 from penstock.rollout.decision import changed
@@ -101,4 +101,3 @@ _EFFECTS: dict[str, dict[str, bool]] = {
     "promote-full": {"is_promoted": True, "is_fully_promoted": True},
     "pause": {"is_paused": True},
 }
-VERBS: tuple[ActionVerb, ...] = ("promote", "promote-full", "abort", "retry", "rollback", "pause", "resume")

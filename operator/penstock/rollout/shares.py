@@ -1,7 +1,6 @@
 """How many pods of the stable and of the new revision serve together, so that traffic is shared as a step asks.
 
-Without a gateway the active Service leads to both slots, and each pod gets as much as any other: the share is made by
-their number. With one the route weighs the slots exactly, and the pods have only to bear their part.
+The active Service leads to both slots, and each pod gets as much as any other: the share is made by their number.
 """
 
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,7 @@ class Counts:
 
 
 def counts(weight: int, wanted: int, max_unavailable: int) -> Counts:
-    """Return the pods whose share comes closest to `weight` percent without a gateway; 0 and 100 are its ends.
+    """Return the pods whose share comes closest to `weight` percent; 0 and 100 are its ends.
 
     In between each revision keeps a pod: replicas 1, weight 10 is 1 and 1, one pod more than wanted.
 
@@ -38,16 +37,6 @@ def counts(weight: int, wanted: int, max_unavailable: int) -> Counts:
     most = wanted + 1 if max_unavailable == 0 else least
     # Of two that come equally close, the smaller total: replicas 2, weight 50 is 1 and 1, though 3 pods come no closer.
     return min((_split(weight, total) for total in range(least, most + 1)), key=lambda pods: abs(_share(pods) - weight))
-
-
-def counts_behind_gateway(weight: int, wanted: int) -> Counts:
-    """Return the pods that bear `weight` percent of the requests where the route shares them.
-
-    The canary is rounded up: replicas 3, weight 34 is 2 of them, because 1 would get more than a pod's part. Every
-    stable pod stays until the rollout's end, whatever the weight: as long as they do, going back is one write of the
-    route.
-    """
-    return Counts(wanted, -(-weight * wanted // 100))
 
 
 def next_counts(target: Counts, available: Counts, written: Counts, *, wanted: int, max_unavailable: int) -> Counts:
@@ -70,7 +59,7 @@ def next_counts(target: Counts, available: Counts, written: Counts, *, wanted: i
 
 
 def share(pods: Counts) -> str:
-    """Say how traffic is really shared without a gateway, and what was asked where that is something else."""
+    """Say how traffic is really shared, and what was asked where that is something else."""
     if pods.total == 0:
         return "no pods"
     real = round(_share(pods))
