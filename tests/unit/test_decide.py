@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 from penstock import names
+from penstock.api.status import LastAction
 from penstock.failures import Cause
 from penstock.names import Reason
 from penstock.observe import Seen, SeenDeployment
+from penstock.rollout import memory
 from penstock.rollout.decide import needs_room
 
 from tests.builders import (
@@ -352,3 +354,12 @@ def test_a_retry_is_planned_by_what_there_is_room_for() -> None:
     asked = {names.ANNOTATION_ACTION: "retry:1"}
     service = a_service(status=rolled_back(), rollout={"strategy": "Auto"}, annotations=asked)
     assert needs_room(seen(service, deployment=rolled_out("v1"), current="v2"), T0, wanted=1)
+
+
+@pytest.mark.parametrize("verb", ["promote", "promote-full"])
+def test_what_was_promoted_stays_promoted_when_the_status_is_wiped(verb: str) -> None:
+    noted = memory.notes(under_way(last_action=LastAction(number=1, verb=verb, id="a", result="Done")))
+    service = a_service(rollout={"strategy": "BlueGreen"})
+    about = seen(service, ready_pod(), deployment=rolled_out("v1"), annotations=noted)
+    rollout = decided(about).rollout
+    assert (rollout.is_promoted, rollout.is_fully_promoted or False) == (True, verb == "promote-full")

@@ -95,8 +95,16 @@ def _begin(s: Situation) -> RolloutStatus:
         started_at=s.now,
         progressed_at=s.now,
         # A wiped status of this very revision: what the Service remembers of its actions holds on.
-        **({} if s.was.current_revision else {"is_promoted": s.was.is_promoted, "is_paused": s.was.is_paused}),
+        **({} if s.was.current_revision else _of_actions(s.was)),
     )
+
+
+def _of_actions(was: RolloutStatus) -> dict[str, bool | None]:
+    return {
+        "is_promoted": was.is_promoted,
+        "is_fully_promoted": was.is_fully_promoted,
+        "is_paused": was.is_paused,
+    }
 
 
 def _placed(s: Situation, surge: int) -> int | None:
