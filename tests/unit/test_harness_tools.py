@@ -108,7 +108,7 @@ def _use_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) ->
     compiler = folder / "go"
     compiler.write_text(f"#!/bin/sh\n{script}\n")
     compiler.chmod(0o755)
-    monkeypatch.setattr(golang, "toolchain", lambda _: compiler)
+    monkeypatch.setattr(golang, "toolchain", lambda *_: compiler)
 
 
 def _folders(parent: Path) -> list[str]:
