@@ -90,6 +90,7 @@ class Reason(StrEnum):
     ABORTED_BY_USER = "AbortedByUser"
     SMOKE_TEST_FAILED = "SmokeTestFailed"
     ANALYSIS_FAILED = "AnalysisFailed"
+    AB_TEST_LOST = "ABTestLost"
     STOPPED_SERVING = "StoppedServing"
     SUSPENDED = "Suspended"
     PAUSED_BY_USER = "PausedByUser"

@@ -34,6 +34,13 @@ def custom(*containers: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return a_service(predictor={"containers": list(containers), **fields})
 
 
+A_COOKIE = {"cookie": {"name": "arm", "value": "b"}}
+
+
+def an_ab_test(**fields: Any) -> dict[str, Any]:
+    return a_service(rollout={"strategy": "BlueGreen", "abTest": fields})
+
+
 REJECTED = {
     "a name that a Service cannot have": (a_service("1st"), "metadata.name: ", "must begin with a letter"),
     "a name with dots": (a_service("smol.lm2"), "metadata.name: ", "must begin with a letter"),
@@ -182,6 +189,62 @@ REJECTED = {
         a_service(rollout={"canary": {"steps": [{"weight": 50, "pause": True, "pauseSeconds": 5}]}}),
         "spec.rollout.canary.steps[0].pauseSeconds: ",
         "may not be set when pause is true",
+    ),
+    "an A/B test of nobody": (
+        an_ab_test(),
+        "spec.rollout.abTest.header: ",
+        "one of header and cookie is required",
+    ),
+    "an A/B test by header and cookie": (
+        an_ab_test(header={"name": "x-arm", "value": "b"}, cookie={"name": "arm", "value": "b"}),
+        "spec.rollout.abTest.cookie: ",
+        "may not be set together with header",
+    ),
+    "an A/B test without a second set of pods": (
+        a_service(rollout={"strategy": "Canary", "abTest": A_COOKIE}),
+        "spec.rollout.abTest: ",
+        "needs strategy: BlueGreen",
+    ),
+    "an A/B test by whatever Auto takes": (
+        a_service(rollout={"abTest": A_COOKIE}),
+        "spec.rollout.abTest: ",
+        "needs strategy: BlueGreen",
+    ),
+    "an A/B test by a cookie that ends in its name": (
+        an_ab_test(cookie={"name": "arm;", "value": "b"}),
+        "spec.rollout.abTest.cookie.name: ",
+        'Invalid value: "arm;"',
+    ),
+    "an A/B test by a cookie of two words": (
+        an_ab_test(cookie={"name": "arm", "value": "b or not"}),
+        "spec.rollout.abTest.cookie.value: ",
+        'Invalid value: "b or not"',
+    ),
+    "an A/B test by a header that is none": (
+        an_ab_test(header={"name": "x arm", "value": "b"}),
+        "spec.rollout.abTest.header.name: ",
+        'Invalid value: "x arm"',
+    ),
+    "an A/B test by a header of two lines": (
+        an_ab_test(header={"name": "x-arm", "value": "b\nc"}),
+        "spec.rollout.abTest.header.value: ",
+        "Invalid value",
+    ),
+    "an A/B test by an empty header": (
+        an_ab_test(header={"name": "x-arm", "value": ""}),
+        "spec.rollout.abTest.header.value: ",
+        "at least 1 chars long",
+    ),
+    "an A/B test of a mood": (an_ab_test(**A_COOKIE, metric="Mood"), "spec.rollout.abTest.metric: ", '"Latency"'),
+    "an A/B test of no time": (
+        an_ab_test(**A_COOKIE, durationSeconds=0),
+        "spec.rollout.abTest.durationSeconds: ",
+        "greater than or equal to 1",
+    ),
+    "an A/B test of a handful of requests": (
+        an_ab_test(**A_COOKIE, minSamplesPerArm=9),
+        "spec.rollout.abTest.minSamplesPerArm: ",
+        "greater than or equal to 10",
     ),
     "an unknown strategy": (a_service(rollout={"strategy": "Hope"}), "spec.rollout.strategy: ", '"Recreate"'),
     "no time for progress": (

@@ -1,6 +1,6 @@
 """`spec.rollout`, `spec.disruption` and `predictor.deploymentStrategy`: how running pods are replaced."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -9,6 +9,10 @@ from penstock.api.schema import CountOrPercent, Model, rule, rules
 InPlace = Literal["RollingUpdate", "Recreate"]
 Way = Literal["RollingUpdate", "Recreate", "BlueGreen", "Canary"]
 Strategy = Literal["Auto", "RollingUpdate", "Recreate", "BlueGreen", "Canary"]
+AbTestMetric = Literal["ErrorRate", "Latency"]
+
+# A token of RFC 9110, which RFC 6265 takes for the names of cookies; nothing in it ends a cookie or a header.
+Token = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 
 
 class BlueGreen(Model):
@@ -159,8 +163,81 @@ class Analysis(Model):
     )
 
 
+class AbTestHeader(Model):
+    """A header that clients send."""
+
+    name: Token = Field(description="Name of the header, in upper or lower case.")
+    value: str = Field(
+        min_length=1,
+        max_length=256,
+        pattern="^[!-~]([ -~]*[!-~])?$",
+        description="Its whole value, as clients must send it to reach the new revision.",
+    )
+
+
+class AbTestCookie(Model):
+    """A cookie that clients send."""
+
+    name: Token = Field(description="Name of the cookie; upper and lower case differ.")
+    value: Token = Field(description="Its whole value, as clients must send it to reach the new revision.")
+
+
+class AbTest(Model):
+    """Which clients meet the new revision, and what it is compared by."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.header) || has(self.cookie)",
+                "one of header and cookie is required",
+                path=".header",
+                reason="FieldValueRequired",
+            ),
+            rule(
+                "!(has(self.header) && has(self.cookie))",
+                "cookie may not be set together with header",
+                path=".cookie",
+                reason="FieldValueForbidden",
+            ),
+        )
+    )
+
+    header: AbTestHeader | None = Field(
+        default=None, description="Requests with this header are led to the new revision, arm B; all others to arm A."
+    )
+    cookie: AbTestCookie | None = Field(
+        default=None, description="Requests with this cookie are led to the new revision, arm B; all others to arm A."
+    )
+    duration_seconds: int = Field(
+        default=3600,
+        ge=1,
+        description="Seconds that the test lasts at least; longer if minSamplesPerArm needs longer.",
+    )
+    metric: AbTestMetric = Field(
+        default="ErrorRate",
+        description=(
+            "What is compared: ErrorRate, the share of requests answered with a 5xx status; Latency, how long requests "
+            "take. The lower one is better."
+        ),
+    )
+    min_samples_per_arm: int = Field(
+        default=1000, ge=10, description="Requests that each of the two revisions must have answered before the test."
+    )
+
+
 class Rollout(Model):
     """How a new revision replaces the one that serves."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.abTest) || (has(self.strategy) && self.strategy == 'BlueGreen')",
+                "abTest needs strategy: BlueGreen",
+                path=".abTest",
+                reason="FieldValueForbidden",
+            )
+        )
+    )
 
     strategy: Strategy | None = Field(
         default=None,
@@ -211,6 +288,16 @@ class Rollout(Model):
         description=(
             "What the new revision's own counters must show while it takes traffic: before the old pods of a BlueGreen "
             "rollout go, and at each step of a Canary. Default: nothing for BlueGreen; for a Canary the error rate."
+        ),
+    )
+
+    ab_test: AbTest | None = Field(
+        default=None,
+        description=(
+            "Compares the two revisions of a BlueGreen rollout under real traffic before the switch: some clients meet "
+            "the new one, all others the stable one, and one statistical test at the end says which does better. The "
+            "better one is kept if blueGreen.autoPromote; else, and where there is no significant difference, "
+            "the rollout waits for the action promote, abort or retry. Default: no such test."
         ),
     )
 

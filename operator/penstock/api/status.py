@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from penstock.api.meta import Condition
-from penstock.api.rollout import Way
+from penstock.api.rollout import AbTestMetric, Way
 from penstock.api.schema import Message, Model
 
 Phase = Literal["Pending", "Loading", "Ready", "Progressing", "Paused", "Degraded", "Suspended"]
@@ -29,6 +29,7 @@ TransitionStatus = Literal["UpToDate", "InProgress", "BlockedByFailedLoad", "Inv
 ModelState = Literal["Pending", "Loading", "Loaded", "FailedToLoad"]
 LimitedBy = Literal["maxReplicas", "InsufficientGPU", "QuotaExceeded", "MetricMissing"]
 Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
+Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
 
 
 def _drop_defaults(schema: dict[str, Any]) -> None:
@@ -129,6 +130,76 @@ class AnalysisStatus(Observation):
     message: Message = Field(default="", description="What the last look found.")
 
 
+class AbTestArm(Observation):
+    """What the pods of one arm of an A/B test have answered."""
+
+    requests: Count = Field(default=0, description="Requests answered.")
+    errors: Count = Field(default=0, description="Those of them that were answered with a 5xx status.")
+    buckets: list[Count] = Field(
+        default_factory=list,
+        max_length=65,
+        description=(
+            "Requests by how long they took: up to the first of bounds, from there up to the second, and so on; the "
+            "last count is of those beyond all bounds. Empty while no request was timed."
+        ),
+    )
+
+
+class AbTestFigures(Observation):
+    """One arm of an A/B test in figures."""
+
+    samples: Count = Field(default=0, description="Requests that went into the test.")
+    error_rate_percent: float | None = Field(
+        default=None, description="Share of the requests that were answered with a 5xx status, in percent."
+    )
+    p50_seconds: float | None = Field(
+        default=None, description="Seconds that half of the requests did not exceed, as the buckets tell it."
+    )
+    p95_seconds: float | None = Field(
+        default=None, description="Seconds that 95 % of the requests did not exceed, as the buckets tell it."
+    )
+
+
+class AbTestResult(Observation):
+    """What an A/B test has found."""
+
+    winner: Literal["A", "B", "None"] = Field(
+        description="A, the stable revision; B, the new one; None where they do not differ significantly."
+    )
+    metric: AbTestMetric = Field(description="What was compared.")
+    p_value: float = Field(
+        ge=0,
+        le=1,
+        description="How probable a difference as large as this is if there is none. A winner needs less than 0.05.",
+    )
+    effect: float = Field(
+        description=(
+            "How B differs from A. ErrorRate: B's share of errors less A's, in percentage points. Latency: probability "
+            "that a request of B takes longer than one of A, where 0.5 is no difference."
+        )
+    )
+    a: AbTestFigures = Field(default_factory=AbTestFigures, description="The stable revision's figures.")
+    b: AbTestFigures = Field(default_factory=AbTestFigures, description="The new revision's figures.")
+    message: Message = Field(default="", description="The result in a sentence.")
+
+
+class AbTestStatus(Observation):
+    """How an A/B test stands."""
+
+    started_at: datetime | None = Field(default=None, description="When it began.")
+    last_sample_at: datetime | None = Field(
+        default=None, description="When the counters were last looked at, or the test of them was last tried."
+    )
+    ends_at: datetime | None = Field(default=None, description="When it ends, if both arms have enough requests then.")
+    bounds: list[float] = Field(
+        default_factory=list, max_length=64, description="Seconds that divide the buckets of both arms, rising."
+    )
+    a: AbTestArm = Field(default_factory=AbTestArm, description="What the stable revision has answered.")
+    b: AbTestArm = Field(default_factory=AbTestArm, description="What the new revision has answered.")
+    result: AbTestResult | None = Field(default=None, description="What the test has found, once it was made.")
+    message: Message = Field(default="", description="What it waits for.")
+
+
 class CanaryStatus(Observation):
     """Where a canary stands."""
 
@@ -221,6 +292,7 @@ class RolloutStatus(Observation):
     )
     smoke_test: SmokeTestStatus | None = Field(default=None, description="How the smoke test of the new pods went.")
     analysis: AnalysisStatus | None = Field(default=None, description="How the analysis of the new revision stands.")
+    ab_test: AbTestStatus | None = Field(default=None, description="How an A/B test of the two revisions stands.")
     last_action: LastAction | None = Field(default=None, description="What became of the last action.")
     message: Message = Field(default="", description="Where the rollout stands, for people.")
 
