@@ -9,7 +9,8 @@ from penstock import names
 from penstock.api.status import InferenceServiceStatus, RolloutStatus
 from penstock.api.v1alpha1 import InferenceService, parse
 from penstock.conditions import Facts, Problem
-from penstock.failures import Cause, causes
+from penstock.failures import Cause
+from penstock.failures import causes as causes_of
 from penstock.names import Slot
 from penstock.observe import Ended, Endpoints, Seen, SeenDeployment, SeenPod
 from penstock.rollout.decide import decide
@@ -90,10 +91,16 @@ def during(
 
 
 def decided(
-    about: Seen, current: str = "v2", now: datetime = T0, *, is_stopped: bool = False, causes: Sequence[Cause] = ()
+    about: Seen,
+    current: str = "v2",
+    now: datetime = T0,
+    *,
+    is_stopped: bool = False,
+    causes: Sequence[Cause] | None = None,
 ) -> Decision:
-    wanted = scale(about.service, 0).replicas
-    return decide(replace(about, current=current), list(causes), now, wanted=wanted, is_stopped=is_stopped)
+    about, wanted = replace(about, current=current), scale(about.service, 0).replicas
+    found = causes_of(about, now) if causes is None else list(causes)
+    return decide(about, found, now, wanted=wanted, is_stopped=is_stopped)
 
 
 def ready_pod(name: str = "chat-0", revision: str = "v1", **rest: Any) -> SeenPod:
@@ -194,7 +201,7 @@ def facts(
 ) -> Facts:
     """What a pass makes of it, when the spec asks for the revision `current`."""
     about = replace(about, current=current)
-    found = causes(about, now)
+    found = causes_of(about, now)
     size = scale(about.service, about.deployment.ready if about.deployment else 0)
     decision = decided(about, current, now, is_stopped=paused is not None or size.off is not None, causes=found)
     return Facts(about, decision, size, found, problem, paused)

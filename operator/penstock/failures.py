@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from penstock.names import Reason, is_gpu
+from penstock.names import Reason, Slot, is_gpu
 from penstock.observe import Ended, Seen, SeenPod
 
-# A server without a startup probe may take this long to become ready before its probe counts as failing.
+# A server without a startup probe may take this long to become ready before its probe counts as failing; one that
+# misses its probe, or has crashed once, may be back in as much time.
 _PATIENCE: Final = timedelta(seconds=60)
 _LONGEST_MESSAGE: Final = 1024
 
@@ -65,8 +66,28 @@ def causes(seen: Seen, now: datetime) -> list[Cause]:
 
 def patience_ends(seen: Seen, now: datetime) -> datetime | None:
     """When the next pod that is merely slow will count as failing its probe, for the next look."""
-    times = [p.running_since + _PATIENCE for p in seen.pods if p.running_since and p.is_started and not p.is_ready]
+    slow = (pod for pod in seen.pods if not (pod.is_ready or pod.is_leaving or pod.is_coming))
+    times = (since + _PATIENCE for pod in slow if (since := _in_trouble_since(pod)) is not None)
     return min((time for time in times if time > now), default=None)
+
+
+def is_broken(seen: Seen, slot: Slot, now: datetime) -> bool:
+    """None of the slot's pods answers, and none is on its way to: one that is loading is not broken."""
+    pods = [pod for pod in seen.pods if pod.slot == slot and not pod.is_leaving]
+    return bool(pods) and all(_has_failed(pod, now) for pod in pods)
+
+
+def _has_failed(pod: SeenPod, now: datetime) -> bool:
+    """For a cause that lasts: what may be over in seconds has to have gone on for a while."""
+    if pod.is_ready or pod.is_coming:
+        return False
+    since = _in_trouble_since(pod)
+    return pod.waiting is not None or since is None or now - since >= _PATIENCE
+
+
+def _in_trouble_since(pod: SeenPod) -> datetime | None:
+    """Since when it might have answered, and has not."""
+    return max((time for time in (pod.running_since, pod.unready_since) if time is not None), default=None)
 
 
 def _of_deployment(seen: Seen) -> Iterable[Cause]:
@@ -95,7 +116,7 @@ def _of_pod(pod: SeenPod, seen: Seen, now: datetime) -> Cause | None:
         return Cause(_WAITING[pod.waiting[0]], where, _short(pod.waiting[1] or pod.waiting[0]), pod.revision)
     if pod.ended is not None:
         return _crash(pod.ended, where, pod.revision)
-    if pod.is_started and pod.running_since and now - pod.running_since >= _PATIENCE:
+    if pod.is_started and pod.running_since and _has_failed(pod, now):
         message = f"running since {pod.running_since:%H:%M:%S} UTC, but its readiness probe does not pass"
         return Cause(Reason.PROBE_FAILING, where, message, pod.revision)
     return None

@@ -78,6 +78,7 @@ class SeenPod:
     is_leaving: bool = False
     is_started: bool = False  # the startup probe has passed
     running_since: datetime | None = None
+    unready_since: datetime | None = None  # of one that has been up, or found no node
     ip: str | None = None
     restarts: int = 0
     unschedulable: str | None = None  # the scheduler's message
@@ -186,11 +187,6 @@ class Seen:
         """Those of the slots that serve."""
         return tuple(each for slot, each in self.slots.items() if slot in self.selected_slots)
 
-    def is_broken(self, slot: Slot) -> bool:
-        """None of its pods answers, and none is on its way to: one that is loading is not broken."""
-        pods = [pod for pod in self.pods if pod.slot == slot and not pod.is_leaving]
-        return bool(pods) and not any(pod.is_ready or pod.is_coming for pod in pods)
-
     def ready(self, slot: Slot) -> tuple[SeenPod, ...]:
         """The slot's pods that could answer now."""
         return tuple(pod for pod in self.pods if pod.slot == slot and pod.is_ready and not pod.is_leaving)
@@ -257,19 +253,24 @@ def pod(obj: Manifest) -> SeenPod:
     conditions = {condition["type"]: condition for condition in status.get("conditions") or []}
     containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
     serving: Mapping[str, Any] = next((c for c in containers if c["name"] == obj["spec"]["containers"][0]["name"]), {})
+    is_started, ended = bool(serving.get("started")), _ended(containers)
+    unschedulable = _unschedulable(conditions.get("PodScheduled", {}))
+    # While it comes up for the first time this would only tell of the kubelet's first look at it, and wake a pass.
+    has_trouble = is_started or ended is not None or unschedulable is not None
     return SeenPod(
         name=metadata["name"],
         slot=labels.get(names.LABEL_SLOT, ""),
         revision=labels.get(names.LABEL_REVISION, ""),
         is_ready=conditions.get("Ready", {}).get("status") == "True",
         is_leaving="deletionTimestamp" in metadata or status.get("phase") in ("Succeeded", "Failed"),
-        is_started=bool(serving.get("started")),
+        is_started=is_started,
         running_since=_time(serving.get("state", {}).get("running", {}).get("startedAt")),
+        unready_since=_unready_since(conditions) if has_trouble else None,
         ip=status.get("podIP"),
         restarts=sum(container.get("restartCount", 0) for container in containers),
-        unschedulable=_unschedulable(conditions.get("PodScheduled", {})),
+        unschedulable=unschedulable,
         waiting=_waiting(containers),
-        ended=_ended(containers),
+        ended=ended,
     )
 
 
@@ -277,6 +278,12 @@ def _unschedulable(condition: Mapping[str, str]) -> str | None:
     if condition.get("status") != "False" or condition.get("reason") != "Unschedulable":
         return None
     return condition.get("message", "")
+
+
+def _unready_since(conditions: Mapping[str, Mapping[str, str]]) -> datetime | None:
+    """By the kubelet; before one knows of the pod, by the scheduler."""
+    condition = conditions.get("Ready", conditions.get("PodScheduled", {}))
+    return None if condition.get("status") == "True" else _time(condition.get("lastTransitionTime"))
 
 
 def _waiting(containers: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:

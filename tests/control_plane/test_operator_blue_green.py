@@ -69,9 +69,9 @@ def pods(objects: Objects, name: str) -> list[Manifest]:
 
 
 def stop_answering(objects: Objects, name: str, colour: str) -> None:
-    """The slot's pods run on, but are not ready any more."""
+    """The slot's pods crash, and go on crashing."""
     for pod in objects.all(POD, f"serving.penstock.dev/inferenceservice={name},serving.penstock.dev/slot={colour}"):
-        ill = {"metadata": {"annotations": {kwok.BEHAVIOUR: "never-ready"}}}
+        ill = {"metadata": {"annotations": {kwok.BEHAVIOUR: "crash-loop"}}}
         objects.patch(POD, pod["metadata"]["name"], ill)
 
 

@@ -19,6 +19,7 @@ from tests.builders import (
     behind,
     crash_looping,
     decided,
+    leaving,
     loading,
     ready_pod,
     rolled_out,
@@ -174,6 +175,12 @@ class TestBeforeTheSwitch:
         decision = decided(about)
         assert (decision.phase, decision.active) == ("Waiting", BLUE)
 
+    def test_a_missed_probe_of_the_only_stable_pod_opens_no_gate(self) -> None:
+        missed = replace(old(), is_ready=False, unready_since=T0)
+        about = place(rollout(), rolled_out("v2"), missed, new(), options={"blueGreen": {"autoPromote": False}})
+        assert (decided(about, now=at(59)).phase, decided(about, now=at(59)).active) == ("Waiting", BLUE)
+        assert (decided(about, now=at(60)).phase, decided(about, now=at(60)).active) == ("Switching", GREEN)
+
     def test_a_paused_rollout_takes_no_step_and_no_time_counts(self) -> None:
         about = place(rollout(is_paused=True), rolled_out("v2"), old(), new())
         decision = decided(about, now=T0 + 2 * DEADLINE)
@@ -271,6 +278,36 @@ class TestAfterTheSwitch:
         # The failed pods are not touched before the stable ones have the traffic.
         assert runs(decision, GREEN) == ("v2", 1)
         assert decision.rollout.reason == "StoppedServing"
+
+    @pytest.mark.parametrize(
+        "pod",
+        [
+            pytest.param(leaving(new()), id="drained"),
+            pytest.param(replace(new(), is_ready=False, unready_since=T0), id="missing its probe"),
+        ],
+    )
+    def test_one_that_stops_for_no_fault_of_its_own_gets_the_traffic_again_when_it_is_back(self, pod: SeenPod) -> None:
+        about = place(self.holding(), starting("v2"), old(), pod, selected=GREEN)
+        decision = decided(about, now=at(1))
+        assert (decision.phase, decision.active, decision.failed) == ("Scaling", BLUE, None)
+        assert (
+            "no pod of revision v2 answers for the moment; v1 has the traffic until enough of them" in decision.message
+        )
+        assert decision.requeue_at == at(1) + DEADLINE
+        waits = decided(place(decision.rollout, starting("v2"), old(), pod), now=at(2))
+        assert (waits.phase, waits.active) == ("Scaling", BLUE)
+        again = decided(place(waits.rollout, rolled_out("v2"), old(), new()), now=at(30))
+        assert (again.phase, again.active) == ("Switching", GREEN)
+        # The hold begins again with it.
+        held = decided(place(again.rollout, rolled_out("v2"), old(), new(), selected=GREEN), now=at(31))
+        assert held.rollout.hold_ends_at == at(331)
+
+    def test_one_that_is_suspended_has_not_failed(self) -> None:
+        about = place(self.holding(), starting("v2"), old(), leaving(new()), selected=GREEN)
+        spec = about.service.spec.model_copy(update={"suspend": True})
+        about = replace(about, service=about.service.model_copy(update={"spec": spec}))
+        decision = decided(about, now=at(1), is_stopped=True)
+        assert (decision.failed, decision.active) == (None, GREEN)
 
     def test_it_does_not_go_back_to_what_answers_nothing_either(self) -> None:
         pods = (crash_looping("old-0"), green(crash_looping("new-0", "v2")))

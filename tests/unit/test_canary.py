@@ -11,7 +11,21 @@ from penstock.rollout import memory
 from penstock.rollout.analysis import Window
 from penstock.rollout.decision import Decision
 
-from tests.builders import DEADLINE, T0, a_service, at, behind, decided, ready_pod, rolled_out, seen, stable_at
+from tests.builders import (
+    DEADLINE,
+    T0,
+    a_service,
+    at,
+    behind,
+    crash_looping,
+    decided,
+    leaving,
+    loading,
+    ready_pod,
+    rolled_out,
+    seen,
+    stable_at,
+)
 from tests.builders import pending as pending_pod
 from tests.builders import under_way as rollout_under_way
 
@@ -25,6 +39,11 @@ def old(count: int) -> list[SeenPod]:
 
 def new(count: int, revision: str = "v2") -> list[SeenPod]:
     return [replace(ready_pod(f"new-{number}", revision), slot=GREEN) for number in range(count)]
+
+
+def missing_its_probe(pod: SeenPod) -> SeenPod:
+    """After a long time of answering."""
+    return replace(pod, is_ready=False, running_since=T0 - 2 * DEADLINE, unready_since=T0)
 
 
 def rollout(step: int | None = None, **rest: Any) -> RolloutStatus:
@@ -115,10 +134,15 @@ class TestTheFirstPod:
         assert (decision.failed, decision.rollout.reason) == ("v2", "ProgressDeadlineExceeded")
 
     def test_a_stable_revision_that_answers_nothing_never_blocks_it(self) -> None:
-        broken = [replace(pod, is_ready=False) for pod in old(2)]
+        broken = [crash_looping(f"old-{number}") for number in range(2)]
         decision = decided(place(rollout(), *broken, *new(1), wanted=2))
         assert (sizes(decision), decision.is_shared) == ((0, 1), True)
         assert sizes(decided(place(decision.rollout, *new(1), wanted=2))) == (0, 2)
+
+    def test_a_missed_probe_of_the_only_stable_pod_is_not_the_end_of_it(self) -> None:
+        about = place(rollout(1), missing_its_probe(*old(1)), *new(1), wanted=1)
+        assert sizes(decided(about, now=at(59))) == (1, 1)
+        assert sizes(decided(about, now=at(60))) == (0, 1)
 
 
 class TestAStep:
@@ -181,9 +205,45 @@ class TestAStep:
     @pytest.mark.parametrize("reached_at", [pytest.param(T0, id="at a step"), pytest.param(None, id="between two")])
     def test_new_pods_that_stop_answering_end_it(self, reached_at: Any) -> None:
         reached = rollout(1, canary=CanaryStatus(step=1, reached_at=reached_at))
-        crashed = [replace(pod, is_ready=False) for pod in new(1)]
-        decision = decided(place(reached, *old(1), *crashed, wanted=2))
+        crashed = replace(crash_looping("new-0", "v2", exit_code=3), slot=GREEN)
+        decision = decided(place(reached, *old(1), crashed, wanted=2))
         assert (decision.failed, decision.rollout.reason) == ("v2", "StoppedServing")
+        assert "no pod of revision v2 answers any more: CrashLooping: exit code 3" in decision.message
+
+    def test_probes_that_new_pods_go_on_missing_end_it(self) -> None:
+        about = place(rollout(1), *old(1), missing_its_probe(*new(1)), wanted=2)
+        assert decided(about, now=at(59)).failed is None
+        assert decided(about, now=at(60)).rollout.reason == "StoppedServing"
+
+    @pytest.mark.parametrize(
+        "pods",
+        [
+            pytest.param([], id="not created again yet"),
+            pytest.param(["leaving"], id="drained"),
+            pytest.param(["leaving", "pending"], id="drained, without another node"),
+            pytest.param(["loading"], id="coming up again"),
+            pytest.param(["missing its probe"], id="missing its probe"),
+        ],
+    )
+    def test_new_pods_that_answer_nothing_for_no_fault_of_theirs_are_waited_for(self, pods: list[str]) -> None:
+        (one,) = new(1)
+        made = {
+            "leaving": leaving(one),
+            "pending": replace(pending_pod("new-1", "v2"), slot=GREEN),
+            "loading": replace(loading("new-1", "v2"), slot=GREEN),
+            "missing its probe": missing_its_probe(one),
+        }
+        reached = rollout(1, canary=CanaryStatus(step=1, reached_at=T0), paused_at=T0)
+        about = place(reached, *old(1), *(made[each] for each in pods), wanted=2, steps=[{"weight": 50}])
+        slots = {**about.slots, GREEN: rolled_out("v2", 1, ready=0, available=0)}
+        decision = decided(replace(about, slots=slots), now=at(30))
+        assert (decision.failed, sizes(decision), decision.is_shared) == (None, (1, 1), True)
+        assert "no pod of revision v2 answers for the moment; v1 has all traffic until one does" in decision.message
+        assert decision.requeue_at == at(30) + DEADLINE  # The clock, which stood still at the step, runs.
+
+    def test_they_are_waited_for_no_longer_than_the_deadline(self) -> None:
+        about = place(rollout(1), *old(1), replace(pending_pod("new-0", "v2"), slot=GREEN), wanted=2)
+        assert decided(about, now=T0 + DEADLINE).rollout.reason == "ProgressDeadlineExceeded"
 
     def test_the_numbers_follow_the_autoscaler_and_the_time_goes_on(self) -> None:
         reached = rollout(1, canary=CanaryStatus(step=1, reached_at=T0))
@@ -268,8 +328,25 @@ class TestTheWayBack:
         assert (decision.phase, decision.is_shared, sizes(decision)) == ("RolledBack", False, (4, 0))
 
     def test_a_spec_put_back_is_the_same_way(self) -> None:
-        decision = decided(place(rollout(2), *old(2), *new(2), wanted=4), "v1")
+        at_a_step = rollout(2, message="step 2 of 2 with 2 of 4 pods: 50 %")
+        decision = decided(place(at_a_step, *old(2), *new(2), wanted=4), "v1")
         assert (decision.phase, sizes(decision), decision.is_shared) == ("Aborting", (3, 2), True)
+        assert decision.message == "going back to revision v1"
+
+    def test_what_was_restored_is_told_when_it_is(self) -> None:
+        crashed = replace(crash_looping("new-0", "v2"), slot=GREEN)
+        first = decided(place(rollout(1), *old(1), crashed, wanted=2))
+        assert first.message.endswith("CrashLooping: exit code 1; going back to v1")
+        last = decided(place(first.rollout, *old(2), wanted=2))
+        assert last.message.endswith("CrashLooping: exit code 1; v1 was restored")
+
+    @pytest.mark.parametrize("spec", [pytest.param("v2", id="forward"), pytest.param("v1", id="back")])
+    def test_a_deployment_deleted_from_above_its_pods_comes_back_for_them(self, spec: str) -> None:
+        about = place(rollout(1), *old(1), *new(1), wanted=2)
+        orphaned = replace(about, slots={BLUE: about.slots[BLUE]})
+        decision = decided(orphaned, spec)
+        assert (decision.slots[GREEN].revision, decision.slots[GREEN].replicas) == ("v2", 1)
+        assert decision.is_shared
 
     def test_new_pods_give_up_a_place_that_the_old_ones_wait_for(self) -> None:
         status = rollout(2, failed_revision="v2", phase="Aborting")

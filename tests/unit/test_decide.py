@@ -306,7 +306,7 @@ def test_a_failure_names_its_cause() -> None:
     cause = Cause(Reason.CRASH_LOOPING, "Pod/chat-1", "exit code 3: no such model", "v2")
     decision = decided(during(under_way(), rolling()), now=AT, causes=[cause])
     assert decision.message == (
-        "revision v2 made no progress for 600 s: CrashLooping: exit code 3: no such model; v1 was restored"
+        "revision v2 made no progress for 600 s: CrashLooping: exit code 3: no such model; going back to v1"
     )
 
 

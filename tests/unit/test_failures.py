@@ -4,14 +4,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from penstock.failures import Cause, causes, most_telling, patience_ends
-from penstock.names import Reason
+from penstock.failures import Cause, causes, is_broken, most_telling, patience_ends
+from penstock.names import Reason, Slot
 from penstock.observe import Ended, Seen, SeenDeployment, SeenPod
 from penstock.rollout.room import Fit
 
 from tests.builders import (
     T0,
     a_service,
+    at,
     crash_looping,
     leaving,
     loading,
@@ -178,6 +179,32 @@ def test_pods_that_cannot_even_be_created(words: str, reason: Reason) -> None:
 def test_the_next_look_is_when_patience_ends() -> None:
     started = replace(unready("a"), running_since=T0 - timedelta(seconds=20))
     assert patience_ends(seen(a_service(), started, loading("b"), ready_pod("c")), T0) == T0 + timedelta(seconds=40)
+
+
+def test_patience_with_a_pod_that_has_answered_begins_when_it_stops() -> None:
+    missed = unready(for_seconds=1000, unready_since=T0)
+    about = seen(a_service(), missed)
+    assert causes(about, T0) == []
+    assert patience_ends(about, T0) == at(60)
+    assert [cause.reason for cause in causes(about, at(60))] == [Reason.PROBE_FAILING]
+
+
+@pytest.mark.parametrize(
+    ("pods", "after", "broken"),
+    [
+        pytest.param([crash_looping()], 0, True, id="a crash loop is broken at once"),
+        pytest.param([crash_looping(), ready_pod("b")], 0, False, id="one that answers is enough"),
+        pytest.param([crash_looping(), unready("b", unready_since=T0)], 59, False, id="a probe may be missed"),
+        pytest.param([crash_looping(), unready("b", unready_since=T0)], 60, True, id="but not for long"),
+        pytest.param([replace(crash_looping(), waiting=None, unready_since=T0)], 59, False, id="a first crash"),
+        pytest.param([replace(pending(), unready_since=T0)], 59, False, id="a pod that has just lost its node"),
+        pytest.param([replace(pending(), unready_since=T0)], 60, True, id="a pod that finds no node"),
+        pytest.param([loading()], 10_000, False, id="a pod that is loading is on its way"),
+        pytest.param([], 10_000, False, id="nothing is not broken"),
+    ],
+)
+def test_a_slot_is_broken_for_a_cause_that_lasts(pods: list[SeenPod], after: float, broken: bool) -> None:
+    assert is_broken(seen(None, *pods), Slot.BLUE, at(after)) is broken
 
 
 def test_nobody_waits_for_a_pod_that_has_failed_already() -> None:

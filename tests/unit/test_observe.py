@@ -18,6 +18,8 @@ from penstock.observe import (
     project_child,
 )
 
+from tests.builders import at
+
 STARTED = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LABELS = {names.LABEL_SERVICE: "chat", names.LABEL_SLOT: "blue", names.LABEL_REVISION: "abc"}
 RUNNING = {"running": {"startedAt": "2026-01-01T12:00:00Z"}}
@@ -146,6 +148,17 @@ class TestPods:
     )
     def test_the_schedulers_words(self, condition: dict[str, str], words: str | None) -> None:
         assert pod(a_pod(conditions=[{"type": "PodScheduled", **condition}])).unschedulable == words
+
+    @pytest.mark.parametrize("started", [True, False])
+    def test_since_when_one_that_was_up_is_not_ready(self, started: bool) -> None:
+        condition = {"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T12:00:07Z"}
+        seen = pod(a_pod(a_container(started=started, state=RUNNING), conditions=[condition]))
+        assert seen.unready_since == (at(7) if started else None)
+
+    def test_since_when_one_finds_no_node(self) -> None:
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+        seen = pod(a_pod(conditions=[{**condition, "lastTransitionTime": "2026-01-01T12:00:07Z"}]))
+        assert seen.unready_since == at(7)
 
     @pytest.mark.parametrize(
         ("reason", "waiting"),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+from penstock import failures
 from penstock.api.status import RolloutPhase, RolloutStatus
 from penstock.names import Reason, Slot
 from penstock.rollout import deadline, going_back, proving
@@ -35,7 +36,7 @@ def _coming(s: Situation) -> Decision:
     latched = s.was.latched_replicas
     if latched is not None:
         return _scaling(s, latched)
-    if s.seen.is_broken(s.seen.active) and s.available > 0 and not s.stands:
+    if failures.is_broken(s.seen, s.seen.active, s.now) and s.available > 0 and not s.stands:
         return _scaling(s, 1)
     if s.available < _preview(s):
         return _step(s, "Preparing", f"{_count(s, _preview(s))} are available", replicas=_preview(s))
@@ -74,11 +75,23 @@ def _scaling(s: Situation, latched: int) -> Decision:
 def _switched(s: Situation) -> Decision:
     """The selector leads to the new revision."""
     home = s.there is not None and s.there.revision == s.stable
-    if home and not s.seen.ready(s.seen.active) and s.seen.ready(s.seen.idle):
-        return going_back.fail(s, Reason.STOPPED_SERVING, f"no pod of revision {s.current} answers any more")
+    if home and s.wanted and not s.seen.ready(s.seen.active) and s.seen.ready(s.seen.idle):
+        return _silent(s)
     if s.was.switched_at is None and not _has_arrived(s):
         return _post(s, "Switching", f"waiting until all traffic reaches revision {s.current}", clock=True)
     return _holding(s)
+
+
+def _silent(s: Situation) -> Decision:
+    """None of the new pods answers, and old ones do: these get the traffic, for good or for the time being."""
+    stopped = proving.stopped(s)
+    if stopped is not None:
+        return going_back.fail(s, Reason.STOPPED_SERVING, stopped)
+    if s.was.switched_at is not None:
+        # What the clock showed before the hold is not the time that this takes.
+        s = s.remembering(switched_at=None, hold_ends_at=None, analysis=None, progressed_at=s.now)
+    waits = f"no pod of revision {s.current} answers for the moment; {s.stable} has the traffic until enough of them do"
+    return replace(_post(s, "Scaling", waits, clock=True), active=s.seen.idle)
 
 
 def _holding(s: Situation) -> Decision:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
+from penstock import failures
 from penstock.api.rollout import Analysis, CanaryStep
 from penstock.api.status import CanaryStatus, RolloutPhase
 from penstock.names import Reason
@@ -27,15 +28,19 @@ def forward(s: Situation) -> Decision:
     """On to the current revision, one step."""
     if s.here is not None and s.here.revision == s.current:
         return _arriving(s)
-    if s.seen.is_broken(s.seen.active) and s.available > 0 and not s.stands:
+    if failures.is_broken(s.seen, s.seen.active, s.now) and s.available > 0 and not s.stands:
         # A stable revision that answers nothing never blocks the fix.
         return _serving(_begun(s, len(_steps(s)) + 1))
     return _serving(s) if s.was.shared_revision else _preparing(s)
 
 
 def is_under_way(s: Situation) -> bool:
-    """The pods that share the traffic are this rollout's: they were tested before they got any."""
-    return s.was.strategy == "Canary" and s.was.shared_revision == s.current and s.coming is not None
+    """The pods that share the traffic are this rollout's: they were tested before they got any.
+
+    Pods whose Deployment somebody has deleted from above them are its own again when it is back.
+    """
+    is_its_own = s.coming is not None or s.there is None
+    return s.was.strategy == "Canary" and s.was.shared_revision == s.current and is_its_own
 
 
 def _preparing(s: Situation) -> Decision:
@@ -63,18 +68,27 @@ def _begun(s: Situation, step: int) -> Situation:
 def _serving(s: Situation) -> Decision:
     """Both revisions serve."""
     told = s.was.canary or CanaryStatus()
-    if s.seen.is_shared and not s.seen.ready(s.seen.idle) and s.seen.ready(s.seen.active):
-        return going_back.fail(s, Reason.STOPPED_SERVING, f"no pod of revision {s.current} answers any more")
     weight, there = _weight(s, told.step), sharing.answering(s)
     target = _target(s, weight)
     told = told.model_copy(update={"weight": weight, "share": share(target)})
     s = s.remembering(canary=told)
+    if not s.seen.ready(s.seen.idle):
+        return _silent(s, target)
     if told.step > len(_steps(s)):
         return _ending(s, target)
     if told.reached_at is None and not sharing.is_settled(s, target):
         waits = f"{there.stable} old and {there.canary} new pods answer"
         return _stay(s, sharing.towards(s, target), "Scaling", f"{_step_of(s)} with {share(target)}: {waits}")
     return _proving(s, target)
+
+
+def _silent(s: Situation, target: Counts) -> Decision:
+    """None of the new pods answers: the Service leads to the old ones alone meanwhile, by itself."""
+    stopped = proving.stopped(s)
+    if stopped is not None and s.seen.is_shared and s.seen.ready(s.seen.active):
+        return going_back.fail(s, Reason.STOPPED_SERVING, stopped)
+    waits = f"no pod of revision {s.current} answers for the moment; {s.stable} has all traffic until one does"
+    return _stay(s, sharing.towards(s, target), "Scaling", f"{_step_of(s)}: {waits}")
 
 
 def _target(s: Situation, weight: int) -> Counts:

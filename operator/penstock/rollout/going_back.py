@@ -5,15 +5,19 @@ one has a pod that answers; until then the traffic stays where it is. The pods o
 nothing leads to them any more.
 """
 
+from typing import Final
+
 from penstock.api.status import RolloutPhase, RolloutStatus
 from penstock.names import Reason, Slot
 from penstock.rollout import sharing
 from penstock.rollout.decision import Decision, Situation, SlotPlan, as_it_is, beside, changed, parked, slot_plan
 
+_GOES_BACK: Final = "; going back to "
+
 
 def fail(s: Situation, reason: Reason, message: str) -> Decision:
     """Give up the current revision, and go back to the stable one."""
-    told = f"{message}; {s.was.stable_revision} was restored"
+    told = f"{message}{_GOES_BACK}{s.was.stable_revision}"
     return back(given_up(s, reason, told))
 
 
@@ -53,8 +57,16 @@ def give_way(s: Situation, phase: RolloutPhase, message: str) -> Decision:
         rollout=changed(s.was, phase=phase, message=message, paused_at=paused_at),
         target=s.stable if phase == "Aborting" else s.current,
         active=s.seen.active,
-        slots={s.seen.active: slot_plan(s, s.stable, now.stable), **as_it_is(s, now.canary)},
+        slots={s.seen.active: slot_plan(s, s.stable, now.stable), **_making_room(s, now.canary)},
     )
+
+
+def _making_room(s: Situation, replicas: int) -> dict[Slot, SlotPlan]:
+    """The canary's slot. A Deployment deleted from above its pods comes back for them: nobody else ends them."""
+    revision = s.was.shared_revision
+    if s.there is None and revision in s.seen.templates:
+        return {s.seen.idle: beside(s, revision, replicas)}
+    return as_it_is(s, replicas)
 
 
 def at_rest(s: Situation) -> Decision:
@@ -80,7 +92,7 @@ def switch_back(s: Situation) -> Decision:
         rollout=changed(
             s.was,
             phase="Aborting",
-            message=_told(s) if can_go else _waiting(s, missing),
+            message=_way_back(s) if can_go else _waiting(s, missing),
         ),
         target=s.stable,
         active=home if can_go else s.seen.active,
@@ -114,13 +126,18 @@ def _way_back(s: Situation) -> str:
 
 
 def _waiting(s: Situation, what: str) -> str:
-    told = _told(s)
-    return f"{told}; waiting: {what}" if told else what
+    return f"{_way_back(s)}; waiting: {what}"
 
 
 def _told(s: Situation) -> str:
-    """Why it goes back, without what it last waited for."""
-    return s.was.message.partition("; waiting: ")[0]
+    """Why it goes back, without what it last waited for. A spec that was put back has no other reason than that."""
+    return s.was.message.partition("; waiting: ")[0] if s.was.failed_revision == s.current else ""
+
+
+def _in_the_end(told: str) -> str:
+    """What was on its way back has arrived."""
+    why, goes_back, revision = told.rpartition(_GOES_BACK)
+    return f"{why}; {revision} was restored" if goes_back else told
 
 
 def _both(s: Situation) -> dict[Slot, SlotPlan]:
@@ -183,5 +200,5 @@ def _settled(s: Situation, *, is_failed: bool, phase: str) -> RolloutStatus:
         reason=was.reason if is_failed else None,
         preview_slot=was.preview_slot,
         last_action=was.last_action,
-        message=(_told(s) or again) if is_failed else f"revision {s.current} is rolled out",
+        message=(_in_the_end(_told(s)) or again) if is_failed else f"revision {s.current} is rolled out",
     )

@@ -69,6 +69,15 @@ def analysed(s: Situation, spec: Analysis | None) -> tuple[Situation, datetime |
     return s.remembering(analysis=told), analysis.next_look_at(told, spec) if is_going_on else None, verdict
 
 
+def stopped(s: Situation) -> str | None:
+    """Why none of the new revision's pods answers any more, if the cause is their own; None if it is not.
+
+    A pod that is leaving, waits for a node or comes up again says nothing about its revision: it is waited for.
+    """
+    cause = next((each for each in s.causes if each.revision == s.current and each.is_of_the_pod_itself), None)
+    return f"no pod of revision {s.current} answers any more: {cause.reason}: {cause.message}" if cause else None
+
+
 def failed_analysis(s: Situation) -> Decision:
     """Back to the stable revision, with what the last look found."""
     found = s.was.analysis.message if s.was.analysis else ""

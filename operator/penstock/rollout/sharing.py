@@ -6,8 +6,11 @@ from penstock.rollout.shares import Counts, next_counts
 
 
 def written(s: Situation) -> Counts:
-    """Pods that the two Deployments ask for."""
-    return Counts(s.here.wanted if s.here else 0, s.there.wanted if s.there else 0)
+    """Pods that the two Deployments ask for.
+
+    One that has gone asks for those that it left behind: it takes them on again as soon as it is back.
+    """
+    return Counts(*(_written(s, slot) for slot in (s.seen.active, s.seen.idle)))
 
 
 def answering(s: Situation) -> Counts:
@@ -46,10 +49,15 @@ def max_unavailable(s: Situation) -> int:
     return asked if isinstance(asked, int) else s.wanted * int(asked.removesuffix("%")) // 100
 
 
+def _written(s: Situation, slot: Slot) -> int:
+    found = s.seen.slots.get(slot)
+    return found.wanted if found else sum(1 for pod in s.seen.pods if pod.slot == slot and not pod.is_leaving)
+
+
 def _answering(s: Situation, slot: Slot) -> int:
     found = s.seen.slots.get(slot)
     behind = sum(1 for pod in s.seen.ready(slot) if pod.name in s.seen.endpoints.ready)
-    return min(found.available, behind) if found else 0
+    return min(found.available, behind) if found else behind
 
 
 def _may_be_missing(s: Situation) -> int:
