@@ -57,7 +57,7 @@ class Operator:
 
     def spawn(self) -> None:
         command = [sys.executable, "-m", "penstock.cli.main", "run", f"--kubeconfig={self._kubeconfig}"]
-        flags = [f"--metrics-port={self._port}", "--scrape-pods=false", "--log-format=json"]
+        flags = [f"--metrics-port={self._port}", "--pod-access=None", "--log-format=json"]
         with self._log.open("ab") as output:
             self._process = psutil.Popen([*command, *flags], stdout=output, stderr=subprocess.STDOUT)
 

@@ -14,6 +14,7 @@ from penstock.kinds import (
     Manifest,
 )
 from penstock.observe import Progress
+from penstock.pod_access import Address
 from penstock.reconcile import Reconciler
 from penstock.rollout.analysis import Counters
 from penstock.rollout.smoke import SmokeRequest
@@ -60,17 +61,17 @@ class Place:
         spec = {"predictor": self.predictor, "suspend": suspend, "rollout": rollout}
         self.cluster.put(INFERENCE_SERVICE, {"metadata": metadata, "spec": spec})
 
-    async def progress(self, ips: Sequence[str]) -> Progress:
-        self.asked.append(ips)
+    async def progress(self, pods: Sequence[Address]) -> Progress:
+        self.asked.append([pod.ip for pod in pods])
         return self.answer
 
-    async def smoke(self, request: SmokeRequest, ips: Mapping[str, str]) -> dict[str, str | None]:
+    async def smoke(self, request: SmokeRequest, pods: Sequence[Address]) -> dict[str, str | None]:
         del request
-        self.tested.append(ips)
-        return {pod: self.test_results.get(pod) for pod in ips}
+        self.tested.append({pod.name: pod.ip for pod in pods})
+        return {pod.name: self.test_results.get(pod.name) for pod in pods}
 
-    async def counters(self, ips: Mapping[str, str]) -> dict[str, Counters]:
-        del ips
+    async def counters(self, pods: Sequence[Address]) -> dict[str, Counters]:
+        del pods
         return {}
 
     async def record(self, service: InferenceService, transition: Transition, now: datetime) -> None:

@@ -13,8 +13,9 @@ import orjson
 from kubernetes.aio import client, config
 
 from penstock import errors, leader, names
-from penstock.kinds import LEASE, Kind, Manifest, kind_of
+from penstock.kinds import LEASE, POD, Kind, Manifest, kind_of
 from penstock.metrics import Metrics
+from penstock.pod_access import Address, Message
 from penstock.workqueue import TokenBucket
 
 _APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML.
@@ -26,6 +27,7 @@ _PAGE: Final = 500
 # A watch that says nothing for this long is taken for dead: bookmarks come about every minute.
 _SILENCE_SECONDS: Final = 90
 _WATCH_SECONDS: Final = 300
+_PROXY_VERBS: Final = {"GET": "get", "POST": "create"}
 
 
 class Cluster(Protocol):
@@ -187,7 +189,7 @@ class ApiServer:
             answer = await self._api.rest_client.request(  # type: ignore[no-untyped-call]
                 method,
                 url,
-                headers={**await self._authorization(), **(headers or {})},
+                headers={**await _authorization(self._api), **(headers or {})},
                 body=body,
                 _request_timeout=timeout,
             )
@@ -205,10 +207,40 @@ class ApiServer:
             except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
                 raise errors.Unreachable(f"{verb} {kind}: {error!r}") from error
 
-    async def _authorization(self) -> dict[str, str]:
-        # The client's own hook rereads a projected token before it expires.
-        token = await self._api.configuration.get_api_key_with_prefix("BearerToken")
-        return {"authorization": token} if token else {}
+    @asynccontextmanager
+    async def pod_proxy(self) -> AsyncIterator["PodProxy"]:
+        """The way through it to the pods, on connections of its own: no cookie of a pod's is sent anywhere."""
+        connector = aiohttp.TCPConnector(ssl=self._api.rest_client.ssl_context, limit=0)
+        async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+            yield PodProxy(self._api, session, self._metrics)
+
+
+class PodProxy:
+    """Pods, as the API server reaches them; it takes the operator's credentials off what it passes on."""
+
+    def __init__(self, api: client.ApiClient, session: aiohttp.ClientSession, metrics: Metrics) -> None:
+        self._api = api
+        self._session = session
+        self._metrics = metrics
+
+    @asynccontextmanager
+    async def request(self, pod: Address, message: Message) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer of the pod, or of the API server. Raises ClientError, TimeoutError, ValueError."""
+        configuration, path = self._api.configuration, POD.path(pod.namespace, f"{pod.name}:{message.port}", "proxy")
+        async with self._session.request(
+            message.method,
+            f"{configuration.host}{path}{message.path}",
+            data=message.body,
+            headers={**await _authorization(self._api), **message.headers},
+            timeout=message.timeout,
+            # A pod would send the operator's credentials to where it likes.
+            allow_redirects=False,
+            server_hostname=configuration.tls_server_name,
+            proxy=configuration.proxy,
+            proxy_headers=configuration.proxy_headers,
+        ) as response:
+            self._metrics.api_request(_PROXY_VERBS[message.method], f"{POD.plural}/proxy", response.status)
+            yield response
 
 
 class KubernetesLeases:
@@ -257,6 +289,12 @@ async def credentials(kubeconfig: str | None) -> client.Configuration:
         return configuration
     await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)  # type: ignore[no-untyped-call]
     return configuration
+
+
+async def _authorization(api: client.ApiClient) -> dict[str, str]:
+    # The client's own hook rereads a projected token before it expires.
+    token = await api.configuration.get_api_key_with_prefix("BearerToken")
+    return {"authorization": token} if token else {}
 
 
 def _event(line: bytes) -> Manifest:

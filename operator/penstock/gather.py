@@ -11,6 +11,7 @@ from penstock.desired.children import Stored
 from penstock.kinds import AUTOSCALER, CONTROLLER_REVISION, DEPLOYMENT, SERVICE, Manifest
 from penstock.names import Slot
 from penstock.observe import Progress, Seen, SeenPod
+from penstock.pod_access import addresses
 from penstock.probes import Probes
 from penstock.rollout import decide, smoke
 from penstock.rollout.room import Fit, Room
@@ -128,4 +129,4 @@ async def _progress(pods: tuple[SeenPod, ...], service: InferenceService, curren
     if service.spec.predictor.model is None:
         return Progress()
     loading = [pod for pod in pods if pod.is_loading and pod.revision == current]
-    return await probes.progress([pod.ip for pod in loading if pod.ip])
+    return await probes.progress(addresses(service.metadata.namespace, loading))

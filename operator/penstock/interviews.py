@@ -1,10 +1,10 @@
 """Asking the pods what a decision needs to hear: the smoke test of new ones, and the counters of those that serve."""
 
 import asyncio
-from collections.abc import Mapping
 
 from penstock.api.rollout import Analysis
 from penstock.observe import Answers, Seen
+from penstock.pod_access import addresses
 from penstock.probes import Probes
 from penstock.rollout.analysis import Window, lifetime
 from penstock.rollout.decision import Asks
@@ -23,17 +23,16 @@ class Interviews:
     async def answers(self, key: Key, seen: Seen, smoke_test: SmokeRequest | None, asks: Asks) -> Answers:
         """What was answered before in this pass, and what is asked now."""
         before = seen.answers or Answers()
-        ips = {pod.name: pod.ip for pod in seen.pods if pod.ip}
-        chosen = {name: ip for name, ip in ips.items() if name in asks.smoke}
+        chosen = addresses(key.namespace, (pod for pod in seen.pods if pod.name in asks.smoke))
         smoke = await self._probes.smoke(smoke_test, chosen) if smoke_test and chosen else {}
-        looked = await self._look(key, seen, ips) if asks.look else before.looked
+        looked = await self._look(key, seen) if asks.look else before.looked
         return Answers({**before.smoke, **smoke}, looked)
 
     def forget(self, key: Key) -> None:
         """When the service is gone."""
         self._samples.forget(key)
 
-    async def _look(self, key: Key, seen: Seen, ips: Mapping[str, str]) -> tuple[Window, Window]:
+    async def _look(self, key: Key, seen: Seen) -> tuple[Window, Window]:
         """What the new revision's pods counted since the last look, and the old one's while they served."""
         rollout = seen.service.status.rollout
         if rollout is None or rollout.analysis is None:
@@ -41,7 +40,7 @@ class Interviews:
             self._samples.forget(key)
         new, old = await asyncio.gather(
             *(
-                self._probes.counters({pod.name: ips[pod.name] for pod in seen.ready(slot) if pod.name in ips})
+                self._probes.counters(addresses(key.namespace, seen.ready(slot)))
                 for slot in (seen.newest, seen.newest.other)
             )
         )

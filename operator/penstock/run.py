@@ -6,8 +6,8 @@ ends unexpectedly ends the process: a restart is cheap, and half an operator is 
 
 import asyncio
 import signal
-from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,12 @@ from penstock.events import EventRecorder
 from penstock.kinds import AUTOSCALER, CHILDREN, DEPLOYMENT, ENDPOINT_SLICE, INFERENCE_SERVICE, NODE, POD, Kind
 from penstock.leader import LeaderElection
 from penstock.metrics import Metrics, Snapshot
+from penstock.pod_access import Direct, ThroughApiServer
 from penstock.probes import NoProbes, PodProbes, Probes
 from penstock.reconcile import Reconciler
 from penstock.reflector import Reflector
 from penstock.rollout.capacity import Capacity
-from penstock.settings import Settings
+from penstock.settings import PodAccess, Settings
 from penstock.store import Key, Store
 from penstock.watchdog import Watchdog, Watched
 from penstock.workqueue import TokenBucket, WorkQueue
@@ -73,7 +74,7 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(connect(metrics, writes, kubeconfig))
         await _check_installed(server, settings)
-        session = await stack.enter_async_context(aiohttp.ClientSession())
+        probes = await stack.enter_async_context(_probes(settings.pod_access, server))
         parts = Parts(settings, store, queue, metrics, server)
         election = LeaderElection(
             KubernetesLeases(server),
@@ -82,7 +83,20 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
             identity=settings.lease_identity,
             timing=settings.lease_timing,
         )
-        await _run_parts(parts, election, PodProbes(session) if settings.scrape_pods else NoProbes(), kubeconfig)
+        await _run_parts(parts, election, probes, kubeconfig)
+
+
+@asynccontextmanager
+async def _probes(access: PodAccess, server: ApiServer) -> AsyncIterator[Probes]:
+    if access == "None":
+        yield NoProbes()
+        return
+    if access == "ApiServer":
+        async with server.pod_proxy() as proxy:
+            yield PodProbes(ThroughApiServer(proxy))
+        return
+    async with aiohttp.ClientSession() as session:
+        yield PodProbes(Direct(session))
 
 
 async def _run_parts(parts: Parts, election: LeaderElection, probes: Probes, kubeconfig: str | None) -> None:

@@ -8,7 +8,7 @@ import socket
 import uuid
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -18,6 +18,8 @@ from penstock.leader import LeaseTiming
 
 _IMAGE = r"^[a-z0-9]([a-zA-Z0-9._/:-]*[a-zA-Z0-9])?(@sha256:[0-9a-f]{64})?$"
 _NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+
+PodAccess = Literal["Direct", "ApiServer", "None"]
 
 
 class SettingsError(Exception):
@@ -69,8 +71,12 @@ class Settings(BaseModel):
         pattern=_IMAGE,
         description="Image of the model server, by tag or by digest.",
     )
-    scrape_pods: bool = Field(
-        default=True, description="Ask loading pods for their progress; needs the pod network to be reachable."
+    pod_access: PodAccess = Field(
+        default="Direct",
+        description=(
+            "How pods are asked for their progress, the smoke test and their counters: Direct, on their own addresses; "
+            "ApiServer, through its pod proxy; None, not at all."
+        ),
     )
     metrics_port: int = Field(default=8080, ge=1, le=65535, description="Port of /metrics and /livez.")
     log_level: logs.Level = Field(default="info", description="debug, info, warning or error.")

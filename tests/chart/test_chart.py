@@ -22,6 +22,7 @@ REFUSED = {
     "a namespace in capitals": ("watchNamespaces={Team}", "watchNamespaces"),
     "an unknown setting": ("settings.worker=3", "worker"),
     "a log level that the operator does not have": ("settings.logLevel=loud", "logLevel"),
+    "a way to the pods that there is not": ("settings.podAccess=Tunnel", "podAccess"),
     "more workers than the operator takes": ("settings.workers=1000", "workers"),
     "a scrape interval without its unit": ("monitoring.interval=30", "interval"),
 }
@@ -65,12 +66,15 @@ def test_every_setting_of_the_chart_is_one_that_the_operator_reads() -> None:
 
     settings = Settings.from_env(environment)
 
-    assert settings.model_dump(include={"namespaces", "workers", "api_qps", "api_burst", "resync_seconds"}) == {
+    assert settings.model_dump(
+        include={"namespaces", "workers", "api_qps", "api_burst", "resync_seconds", "pod_access"}
+    ) == {
         "namespaces": ("team-a", "team-b"),
         "workers": 4,
         "api_qps": 12.5,
         "api_burst": 25,
         "resync_seconds": 60,
+        "pod_access": "ApiServer",
     }
     assert {name.removeprefix("PENSTOCK_").lower() for name in environment} <= Settings.model_fields.keys()
 
@@ -108,6 +112,17 @@ def test_watching_some_namespaces_takes_no_write_from_the_rest() -> None:
 
     assert {verb for rule in cluster_wide["rules"] for verb in rule["verbs"]} == {"list", "watch"}
     assert [role["metadata"]["namespace"] for role in roles] == ["team-a", "team-b"]
+
+
+@pytest.mark.parametrize(("access", "verbs"), [("Direct", []), ("ApiServer", ["get", "create"]), ("None", [])])
+@pytest.mark.parametrize("scope", [(), ("--set=watchNamespaces={team-a}",)], ids=["everywhere", "in one namespace"])
+def test_pods_may_be_reached_through_the_api_server_only_where_that_is_chosen(
+    access: str, verbs: list[str], scope: tuple[str, ...]
+) -> None:
+    roles = [o for o in rendering.objects(f"--set=settings.podAccess={access}", *scope) if "rules" in o]
+    rules = [rule for role in roles for rule in role["rules"] if "pods/proxy" in rule["resources"]]
+
+    assert [verb for rule in rules for verb in rule["verbs"]] == verbs
 
 
 def test_one_replica_has_no_disruption_budget_that_would_block_a_drain() -> None:

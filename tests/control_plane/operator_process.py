@@ -100,7 +100,7 @@ class Operator:
             "PENSTOCK_METRICS_PORT": str(self.port),
             "PENSTOCK_LOG_FORMAT": "json",
             # Fake pods have no network.
-            "PENSTOCK_SCRAPE_PODS": "false",
+            "PENSTOCK_POD_ACCESS": "None",
             **(environment or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from penstock.pod_access import Address, Direct
 from penstock.probes import PodProbes
 from penstock.rollout import smoke
 from penstock.rollout.smoke import SmokeRequest
@@ -11,7 +12,7 @@ from penstock.rollout.smoke import SmokeRequest
 from tests.builders import a_service
 from tests.serving.server import Server
 
-POD = {"chat-0": "127.0.0.1"}
+POD = [Address("ml", "chat-0", "127.0.0.1")]
 SERVERS = {
     "text-generation": ("text_server", "tiny"),
     "text-classification": ("classifier_server", "labels"),
@@ -45,7 +46,7 @@ async def test_the_default_request_passes_on_a_server_of_its_task_by_one_real_in
 ) -> None:
     server, name = a_server(request, task)
     wanted = default_request(server, name, "auto" if asked == "auto" else task)
-    probes = PodProbes(session, port=server.port)
+    probes = PodProbes(Direct(session), port=server.port)
     before = await probes.counters(POD)
     assert await probes.smoke(wanted, POD) == {"chat-0": None}
     after = await probes.counters(POD)
@@ -65,7 +66,7 @@ async def test_the_default_request_passes_on_a_server_of_its_task_by_one_real_in
 async def test_a_server_of_something_else_fails(
     text_server: Server, session: aiohttp.ClientSession, name: str, task: str, fault: str
 ) -> None:
-    told = (await PodProbes(session).smoke(default_request(text_server, name, task), POD))["chat-0"]
+    told = (await PodProbes(Direct(session)).smoke(default_request(text_server, name, task), POD))["chat-0"]
     assert told is not None
     assert told.startswith(fault)
 
@@ -73,7 +74,7 @@ async def test_a_server_of_something_else_fails(
 async def test_the_counters_are_what_the_server_has_counted(
     embedding_server: Server, session: aiohttp.ClientSession
 ) -> None:
-    probes = PodProbes(session, port=embedding_server.port)
+    probes = PodProbes(Direct(session), port=embedding_server.port)
     before = (await probes.counters(POD))["chat-0"]
     for text in ("one", "two", ""):
         embedding_server.post("/v1/embeddings", {"input": text})

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from penstock.observe import Progress
+from penstock.pod_access import Address, Direct
 from penstock.probes import NoProbes, PodProbes
 from penstock.rollout.analysis import Counters
 from penstock.rollout.smoke import SmokeRequest
@@ -17,11 +18,15 @@ from penstock_server.metrics import Metrics
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 HOST = "127.0.0.1"
-ONE = {"chat-0": HOST}
+ONE = [Address("ml", "chat-0", HOST)]
 
 
-def pods(count: int) -> dict[str, str]:
-    return {f"chat-{number:03}": HOST for number in range(count)}
+def pods(count: int) -> list[Address]:
+    return [Address("ml", name, HOST) for name in names(count)]
+
+
+def names(count: int) -> list[str]:
+    return [f"chat-{number:03}" for number in range(count)]
 
 
 class Pod:
@@ -54,7 +59,7 @@ async def a_pod(answer: Handler) -> AsyncIterator[Pod]:
         await web.TCPSite(runner, HOST, 0).start()
         async with aiohttp.ClientSession() as session:
             port = runner.addresses[0][1]
-            yield Pod(port, PodProbes(session, port=port), asked)
+            yield Pod(port, PodProbes(Direct(session), port=port), asked)
     finally:
         await runner.cleanup()
 
@@ -70,7 +75,7 @@ async def a_broken_pod(answer: bytes) -> AsyncIterator[Pod]:
 
     async with await asyncio.start_server(write, HOST, 0) as server, aiohttp.ClientSession() as session:
         port = server.sockets[0].getsockname()[1]
-        yield Pod(port, PodProbes(session, port=port), [])
+        yield Pod(port, PodProbes(Direct(session), port=port), [])
 
 
 def says(text: str = "pong", *, status: int = 200, **headers: str) -> Handler:
@@ -111,7 +116,7 @@ class TestProgress:
     async def test_the_pods_progress_is_summed(self) -> None:
         report = {"downloadedBytes": 5, "totalBytes": 9, "bytesPerSecond": 2, "loadedBytes": 1}
         async with a_pod(says_json(report, status=503)) as pod:
-            found = await pod.probes.progress([HOST, HOST])
+            found = await pod.probes.progress(pods(2))
         assert found == Progress(bytes=10, total_bytes=18, bytes_per_second=4, loaded_bytes=2)
         assert pod.asked[0][:2] == ("GET", "/startupz")
 
@@ -128,16 +133,16 @@ class TestProgress:
     )
     async def test_a_report_that_makes_no_sense_counts_as_nothing(self, text: str) -> None:
         async with a_pod(says(text)) as pod:
-            assert await pod.probes.progress([HOST]) == Progress()
+            assert await pod.probes.progress(ONE) == Progress()
 
     async def test_a_report_without_an_end_counts_as_nothing(self) -> None:
         async with a_pod(never_stops) as pod:
-            assert await pod.probes.progress([HOST]) == Progress()
+            assert await pod.probes.progress(ONE) == Progress()
 
     @pytest.mark.parametrize("answer", JUNK)
     async def test_a_broken_pod_counts_as_nothing(self, answer: bytes) -> None:
         async with a_broken_pod(answer) as pod:
-            assert await pod.probes.progress([HOST]) == Progress()
+            assert await pod.probes.progress(ONE) == Progress()
 
 
 class TestSmoke:
@@ -159,12 +164,12 @@ class TestSmoke:
 
         async with a_pod(answer) as pod:
             found = await pod.probes.smoke(pod.request(), pods(3))
-        assert set(found) == set(pods(3))
+        assert set(found) == set(names(3))
         assert sorted(map(str, found.values())) == ["GET /ping: status 500 instead of 200", "None", "None"]
 
     async def test_no_pods_are_no_answers(self) -> None:
         async with a_pod(says()) as pod:
-            assert await pod.probes.smoke(pod.request(), {}) == {}
+            assert await pod.probes.smoke(pod.request(), []) == {}
 
     async def test_a_redirect_is_an_answer_and_not_followed(self) -> None:
         async with a_pod(says(status=302, Location="/elsewhere")) as pod:
@@ -188,7 +193,7 @@ class TestSmoke:
         async with a_pod(says()) as pod:
             gone = pod.request()
         async with aiohttp.ClientSession() as session:
-            told = (await PodProbes(session).smoke(gone, ONE))["chat-0"]
+            told = (await PodProbes(Direct(session)).smoke(gone, ONE))["chat-0"]
         assert told is not None
         assert told.startswith(f"GET /ping: Cannot connect to host {HOST}:{gone.port}")
 
@@ -210,7 +215,7 @@ class TestSmoke:
     @pytest.mark.parametrize("ip", [".", "1.2.3.4.5", "::::"])
     async def test_an_address_that_is_none_fails_its_pod(self, ip: str) -> None:
         async with a_pod(says()) as pod:
-            found = await pod.probes.smoke(pod.request(), {"chat-0": HOST, "chat-1": ip})
+            found = await pod.probes.smoke(pod.request(), [*ONE, Address("ml", "chat-1", ip)])
         assert found["chat-0"] is None
         assert found["chat-1"] is not None
 
@@ -245,19 +250,19 @@ class TestManyPods:
             return web.Response()
 
         async with a_pod(answer) as pod:
-            assert await pod.probes.smoke(pod.request(), pods(24)) == dict.fromkeys(pods(24))
+            assert await pod.probes.smoke(pod.request(), pods(24)) == dict.fromkeys(names(24))
         assert most == 8
 
     async def test_of_too_many_the_same_ones_are_asked_each_time(self) -> None:
         async with a_pod(says()) as pod:
             forwards = await pod.probes.smoke(pod.request(), pods(99))
-            backwards = await pod.probes.smoke(pod.request(), dict(reversed(pods(99).items())))
-        assert set(forwards) == set(backwards) == set(pods(64))
+            backwards = await pod.probes.smoke(pod.request(), pods(99)[::-1])
+        assert set(forwards) == set(backwards) == set(names(64))
 
     async def test_those_whose_turn_does_not_come_in_time_are_left_for_the_next_attempt(self) -> None:
         async with a_pod(says_nothing) as pod:
             found = await pod.probes.smoke(pod.request(timeout_seconds=0.1), pods(20))
-        assert found == dict.fromkeys(pods(8), "GET /ping: no answer within 0.1 s")
+        assert found == dict.fromkeys(names(8), "GET /ping: no answer within 0.1 s")
         assert len(pod.asked) == 8
 
 
@@ -269,7 +274,7 @@ class TestCounters:
         async with a_pod(says(metrics.expose().decode())) as pod:
             found = await pod.probes.counters(pods(2))
         assert [(counted.requests, counted.errors) for counted in found.values()] == [(2, 1), (2, 1)]
-        assert set(found) == set(pods(2))
+        assert set(found) == set(names(2))
         assert {path for _, path, _, _ in pod.asked} == {"/metrics"}
 
     async def test_a_pod_that_has_answered_nothing_yet_has_counted_zero(self) -> None:
@@ -303,4 +308,4 @@ class TestUnreachable:
 
     async def test_pods_that_cannot_be_reached_tell_nothing(self) -> None:
         assert await NoProbes().counters(ONE) == {}
-        assert await NoProbes().progress([HOST]) == Progress()
+        assert await NoProbes().progress(ONE) == Progress()

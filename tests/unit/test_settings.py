@@ -29,13 +29,13 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
     assert settings.workers == 16
     assert (settings.api_qps, settings.api_burst) == (400, 800)
     assert settings.lease_timing == LeaseTiming(15, 10, 2)
-    assert settings.scrape_pods
+    assert settings.pod_access == "Direct"
 
 
 def test_a_variable_sets_its_field() -> None:
-    settings = Settings.from_env({"PENSTOCK_WORKERS": "8", "PENSTOCK_SCRAPE_PODS": "false", "UNRELATED": "x"})
+    settings = Settings.from_env({"PENSTOCK_WORKERS": "8", "PENSTOCK_POD_ACCESS": "ApiServer", "UNRELATED": "x"})
     assert settings.workers == 8
-    assert not settings.scrape_pods
+    assert settings.pod_access == "ApiServer"
 
 
 def test_a_flag_comes_before_the_variable() -> None:

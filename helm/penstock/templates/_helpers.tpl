@@ -75,6 +75,11 @@ capabilities:
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
+{{- if eq (.Values.settings.podAccess | default "Direct") "ApiServer" }}
+- apiGroups: [""]
+  resources: [pods/proxy]
+  verbs: [get, create]
+{{- end }}
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [list, watch]
