@@ -10,10 +10,13 @@ from safetensors.numpy import load_file, save_file
 
 from tests import models
 from tests.e2e.service import Isvc, apply_secret
+from tests.harness import gateway as gateways
 from tests.harness import images, object_store, release
 from tests.harness.cluster import Cluster
+from tests.harness.gateway import Gateway
 from tests.harness.release import Penstock
 
+ECHO = Path(__file__).parent / "echo"
 BUCKET = "models"
 SECRET = "model-bucket"
 FIRST = "test_cluster_lifecycle.py"  # makes its own cluster, of which a machine can have only one
@@ -29,6 +32,18 @@ def penstock(cluster: Cluster) -> Penstock:
     """The chart, installed with images of the code as it is now."""
     operator, server = images.ensure(cluster)
     return release.install(cluster, operator, server)
+
+
+@pytest.fixture(scope="session")
+def echo_image(cluster: Cluster) -> str:
+    """Python and a server that tells its host name: what tests of the cluster itself run."""
+    return images.load(images.build(ECHO / "Dockerfile", "penstock/echo", context=ECHO))
+
+
+@pytest.fixture(scope="session")
+def gateway(cluster: Cluster) -> Gateway:
+    """A Gateway for the routes of every test; only those that ask for it wait for its start."""
+    return gateways.ensure(cluster)
 
 
 @pytest.fixture(scope="session")

@@ -8,15 +8,13 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from tests.harness import device_plugin, images
+from tests.harness import device_plugin
 from tests.harness.cluster import Cluster, KubectlError
 
-ECHO = Path(__file__).parent / "echo"
 GPU = "nvidia.com/gpu"
 T = TypeVar("T")
 
@@ -61,11 +59,6 @@ class Namespace:
     def status(self, pod: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.kubectl("get", "pod", pod, "--output=json"))["status"]
         return found
-
-
-@pytest.fixture(scope="session")
-def echo_image(node_cluster: Cluster) -> str:
-    return images.load(images.build(ECHO / "Dockerfile", "penstock/echo", context=ECHO))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tests.harness import cluster, images, tools
+from tests.harness import cluster, gateway, images, tools
 from tests.harness.progress import HarnessError, progress, tail
 
 BUILT = tuple(name for name in tools.TOOLS if name != "kind")
@@ -37,6 +37,8 @@ def _parser() -> argparse.ArgumentParser:
     load = commands.add_parser("load-image", help="bring a local image to the node cluster; prints its name there")
     load.set_defaults(run=_load_image)
     load.add_argument("image", help="its name, such as penstock/operator:1")
+    route = commands.add_parser("gateway", help="start a Gateway on the running node cluster; prints its address")
+    route.set_defaults(run=_gateway)
     logs = _with_profile(commands.add_parser("logs", help="print the end of each component's log"), _logs)
     logs.add_argument("component", nargs="*", help="only these (default: all)")
     logs.add_argument("--lines", type=int, default=30, help="of each (default: 30)")
@@ -80,6 +82,11 @@ def _status(_: argparse.Namespace) -> None:
 
 def _load_image(options: argparse.Namespace) -> None:
     print(images.load(options.image))
+
+
+def _gateway(_: argparse.Namespace) -> None:
+    found = gateway.ensure(_running("node"))
+    print(f"gateway {found.name} in namespace {found.namespace} at {found.url}")
 
 
 def _logs(options: argparse.Namespace) -> None:
