@@ -14,7 +14,7 @@ from penstock.api.v1alpha1 import InferenceService
 from penstock.cluster import Cluster
 from penstock.conditions import Problem
 from penstock.desired.metadata import made_for
-from penstock.kinds import BY_NAME, INFERENCE_SERVICE, SERVICE, Manifest, kind_of
+from penstock.kinds import BY_NAME, INFERENCE_SERVICE, OPTIONAL, SERVICE, Kind, Manifest, kind_of
 from penstock.names import KIND, LABEL_SERVICE, Reason
 from penstock.store import Child, ObjectId, Store, controller_uid
 
@@ -103,9 +103,11 @@ async def _ensure(
         why, write = f"{found} differs", _update(cluster, manifest, child.uid, guard)
     try:
         applied = await write
-    except errors.Rejected as error:
-        reason = Reason.QUOTA_EXCEEDED if isinstance(error, errors.QuotaExceeded) else Reason.INVALID_SPEC
-        raise _Refused(Problem(reason, f"{kind} {metadata['name']}: {error.message}")) from error
+    except (errors.Rejected, errors.NotFound) as error:
+        problem = _problem(kind, metadata["name"], error)
+        if problem is None:
+            raise
+        raise _Refused(problem) from error
     except errors.Conflict as error:
         live = None if guard is None else await cluster.get(kind, metadata["namespace"], metadata["name"])
         if live is None:
@@ -115,6 +117,17 @@ async def _ensure(
         raise Vanished(error.message) from error
     store.put(kind, applied)
     log.info("applied", kind=kind.name, name=metadata["name"], namespace=metadata["namespace"], reason=why)
+
+
+def _problem(kind: Kind, name: str, error: errors.ApiError) -> Problem | None:
+    """What the user has to mend; None if it is not the user's turn."""
+    if isinstance(error, errors.NotFound):
+        if kind not in OPTIONAL:
+            return None
+        why = f"this cluster does not serve {kind.api_version}: install its definitions, or leave the field out"
+        return Problem(Reason.INVALID_SPEC, f"spec.networking.gateway: {why}")
+    reason = Reason.QUOTA_EXCEEDED if isinstance(error, errors.QuotaExceeded) else Reason.INVALID_SPEC
+    return Problem(reason, f"{kind} {name}: {error.message}")
 
 
 async def _create(cluster: Cluster, service: InferenceService, manifest: Manifest) -> Manifest:

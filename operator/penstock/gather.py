@@ -8,12 +8,12 @@ from penstock import names, observe, revision, validation
 from penstock.api.v1alpha1 import InferenceService
 from penstock.desired import container, pod
 from penstock.desired.children import Stored
-from penstock.kinds import AUTOSCALER, CONTROLLER_REVISION, DEPLOYMENT, SERVICE, Manifest
+from penstock.kinds import AUTOSCALER, CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE, Manifest
 from penstock.names import Slot
 from penstock.observe import Progress, Seen, SeenPod
 from penstock.pod_access import addresses
 from penstock.probes import Probes
-from penstock.rollout import decide, smoke
+from penstock.rollout import decide, route, smoke
 from penstock.rollout.room import Fit, Room
 from penstock.scaling import scale
 from penstock.store import Child, Key, Store
@@ -38,6 +38,7 @@ async def gather(
     deployments = {slot: _decoded(live, DEPLOYMENT.name, names.deployment(key.name, slot)) for slot in Slot}
     autoscaler = _decoded(live, AUTOSCALER.name, key.name)
     active = _decoded(live, SERVICE.name, key.name)
+    routed = _decoded(live, HTTP_ROUTE.name, key.name)
     stored, running = _stored(live, key.name), _running(deployments)
     current, pods = revision.of(service), store.pods(key)
     problems = validation.validate(service)
@@ -58,6 +59,7 @@ async def gather(
         templates=frozenset(stored) | frozenset(running),
         progress=await _progress(pods, service, current, probes),
         is_smoke_tested=smoke_test is not None,
+        route=route.parse(routed, {names.slot_service(key.name, slot): slot for slot in Slot}) if routed else None,
     )
     seen = replace(seen, fit=_fit(seen, store, key, running), room=_room(seen, store, template, now))
     return Gathered(seen, stored, running, template, problems, smoke_test)

@@ -37,11 +37,14 @@ DISRUPTION_BUDGET: Final = Kind("PodDisruptionBudget", "policy/v1", "poddisrupti
 POD: Final = Kind("Pod", "v1", "pods")
 NODE: Final = Kind("Node", "v1", "nodes", namespaced=False)
 ENDPOINT_SLICE: Final = Kind("EndpointSlice", "discovery.k8s.io/v1", "endpointslices")
+HTTP_ROUTE: Final = Kind("HTTPRoute", "gateway.networking.k8s.io/v1", "httproutes")
 EVENT: Final = Kind("Event", "events.k8s.io/v1", "events")
 LEASE: Final = Kind("Lease", "coordination.k8s.io/v1", "leases")
 
 # What a service owns, in the order in which it is written.
-CHILDREN: Final = (CONTROLLER_REVISION, DEPLOYMENT, SERVICE, AUTOSCALER, DISRUPTION_BUDGET)
+CHILDREN: Final = (CONTROLLER_REVISION, DEPLOYMENT, SERVICE, AUTOSCALER, DISRUPTION_BUDGET, HTTP_ROUTE)
+# Those that a cluster may well not know: others define them.
+OPTIONAL: Final = frozenset({HTTP_ROUTE})
 BY_NAME: Final = {kind.name: kind for kind in (INFERENCE_SERVICE, *CHILDREN, POD, NODE, ENDPOINT_SLICE, EVENT, LEASE)}
 
 

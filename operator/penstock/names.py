@@ -120,8 +120,15 @@ class Reason(StrEnum):
     PROBE_FAILING = "ProbeFailing"
     QUOTA_EXCEEDED = "QuotaExceeded"
 
+    # What keeps clients from the pods.
+    ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
+
 
 def deployment(service: str, slot: Slot) -> str:
+    return f"{service}-{slot}"
+
+
+def slot_service(service: str, slot: Slot) -> str:
     return f"{service}-{slot}"
 
 

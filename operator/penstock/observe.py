@@ -14,6 +14,7 @@ from penstock.kinds import Kind, Manifest
 from penstock.names import Slot
 from penstock.rollout.analysis import Window
 from penstock.rollout.room import Fit, Room
+from penstock.rollout.route import SeenRoute
 
 # Status fields that a pass reads, by kind; everything else, above all times that tick, would only wake it for nothing.
 _STATUS_FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -25,9 +26,11 @@ _STATUS_FIELDS: Mapping[str, tuple[str, ...]] = {
         "availableReplicas",
         "conditions",
     ),
+    "HTTPRoute": ("parents",),
     "HorizontalPodAutoscaler": ("currentReplicas", "desiredReplicas", "currentMetrics", "lastScaleTime", "conditions"),
 }
 _CONDITION_FIELDS = ("type", "status", "reason", "message")
+_ROUTE_CONDITION_FIELDS = (*_CONDITION_FIELDS, "observedGeneration")
 _METADATA_FIELDS = ("name", "namespace", "uid", "generation", "labels", "annotations", "ownerReferences")
 
 
@@ -150,6 +153,7 @@ class Seen:
     room: Room | None = None  # for more pods of the current revision; asked for only when a plan is to be made
     is_smoke_tested: bool = False  # there is a smoke test, and pods can be reached from here
     answers: Answers | None = None
+    route: SeenRoute | None = None  # the HTTPRoute; None where there is none
 
     @property
     def active(self) -> Slot:
@@ -204,7 +208,15 @@ def _project_status(kind: Kind, status: Mapping[str, Any]) -> Manifest:
     kept = {key: status[key] for key in _STATUS_FIELDS.get(kind.name, ()) if key in status}
     if "conditions" in kept:
         kept["conditions"] = [{key: c.get(key, "") for key in _CONDITION_FIELDS} for c in kept["conditions"]]
+    if "parents" in kept:
+        kept["parents"] = [_project_parent(parent) for parent in kept["parents"]]
     return kept
+
+
+def _project_parent(parent: Mapping[str, Any]) -> Manifest:
+    """What a gateway made of a route, without the times of it."""
+    found = parent.get("conditions") or []
+    return {"conditions": [{key: each[key] for key in _ROUTE_CONDITION_FIELDS if key in each} for each in found]}
 
 
 def deployment(child: Manifest) -> SeenDeployment:

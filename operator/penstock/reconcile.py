@@ -144,6 +144,7 @@ class Reconciler:
             preview=self._preview(service, decision),
             annotations=_remembered(facts),
             is_shared=decision.is_shared,
+            shares=decision.shares,
         )
         wanted = children.children(service, plan)
         return await apply(self._cluster, self._store, service, wanted, guard=switched)

@@ -7,13 +7,14 @@ tells which objects vanished meanwhile.
 
 import asyncio
 import random
+import sys
 from collections.abc import Callable, Iterable
 
 import structlog
 
 from penstock import errors
 from penstock.cluster import ApiServer
-from penstock.kinds import Kind, Manifest
+from penstock.kinds import OPTIONAL, Kind, Manifest
 from penstock.metrics import Metrics
 from penstock.store import Key, Store, identify
 
@@ -44,6 +45,7 @@ class Reflector:
         self._enqueue = enqueue
         self._metrics = metrics
         self._version = ""
+        self._is_missing = False
         self.kind = kind
         self.namespace = namespace
         self.selector = selector
@@ -64,7 +66,10 @@ class Reflector:
                 self._version = ""
             except (errors.ApiError, errors.Unreachable) as error:
                 failures += 1
-                log.warning("watch interrupted", kind=self.kind.name, error=str(error), attempt=failures)
+                if isinstance(error, errors.NotFound) and self.kind in OPTIONAL:
+                    self._without()
+                else:
+                    log.warning("watch interrupted", kind=self.kind.name, error=str(error), attempt=failures)
                 if isinstance(error, errors.ApiError) and not isinstance(error, errors.Throttled):
                     # Whatever the server means by it, a fresh list is right.
                     self._version = ""
@@ -87,6 +92,16 @@ class Reflector:
             await asyncio.sleep(0)  # A big list must not hold up the lease.
         self._enqueue(self._store.retain(self.kind, self.namespace, listed, version=int(version)))
         self._version = version
+        self.is_synced.set()
+        if self._is_missing:
+            # Nobody else tells those that could not have one so far.
+            self._is_missing = False
+            self._enqueue(self._store.services())
+
+    def _without(self) -> None:
+        """The cluster does not serve this kind, for now."""
+        self._is_missing = True
+        self._enqueue(self._store.retain(self.kind, self.namespace, [], version=sys.maxsize))
         self.is_synced.set()
 
     async def _watch(self) -> None:

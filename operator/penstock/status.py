@@ -30,6 +30,7 @@ from penstock.api.status import (
 from penstock.autoscaling import autoscaling
 from penstock.conditions import Facts
 from penstock.failures import Cause
+from penstock.kinds import HTTP_ROUTE
 from penstock.observe import Seen
 from penstock.rollout.decision import Decision
 
@@ -224,6 +225,8 @@ def _download(seen: Seen) -> Download | None:
 def _blockers(facts: Facts, old: Sequence[Blocker], now: datetime) -> list[Blocker]:
     since = {blocker.reason: blocker.since for blocker in old}
     found = [(cause.reason, cause.object, cause.message) for cause in facts.causes]
+    if (route := _refused_route(facts.seen)) is not None:
+        found.append(route)
     if facts.problem is not None:
         found.insert(
             0, (facts.problem.reason, f"{names.KIND}/{facts.seen.service.metadata.name}", facts.problem.message)
@@ -232,3 +235,10 @@ def _blockers(facts: Facts, old: Sequence[Blocker], now: datetime) -> list[Block
         Blocker(reason=reason, object=where, message=message, since=since.get(reason) or now)
         for reason, where, message in found[:_MOST_BLOCKERS]
     ]
+
+
+def _refused_route(seen: Seen) -> tuple[names.Reason, str, str] | None:
+    """A gateway that takes no requests for the service keeps no pod from serving, but clients from being served."""
+    if seen.route is None or seen.route.refusal is None or not seen.route.is_taken:
+        return None
+    return names.Reason.ROUTE_NOT_ACCEPTED, f"{HTTP_ROUTE}/{seen.service.metadata.name}", seen.route.refusal

@@ -11,7 +11,7 @@ import structlog
 
 from penstock import errors
 from penstock.cluster import ApiServer
-from penstock.kinds import Kind
+from penstock.kinds import OPTIONAL, Kind
 from penstock.reflector import Enqueue
 from penstock.store import ObjectId, Store, identify
 
@@ -53,6 +53,8 @@ class Watchdog:
             try:
                 await self._check(watched)
             except (errors.ApiError, errors.Unreachable) as error:
+                if isinstance(error, errors.NotFound) and watched.kind in OPTIONAL:
+                    continue
                 log.warning("watchdog could not list", kind=watched.kind.name, error=str(error))
 
     async def _check(self, watched: Watched) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.control_plane.audit import Audit
 from tests.control_plane.objects import Objects
 from tests.control_plane.operator_process import Installation, Operator, install, uninstall
+from tests.harness import gateway_api
 from tests.harness.cluster import Cluster
 
 CRDS = Path(__file__).parents[2] / "crds"
@@ -27,6 +28,12 @@ def inference_services(control_plane: Cluster) -> None:
     """The API server offers InferenceServices. Applied client-side: the file must fit an annotation."""
     control_plane.kubectl("apply", f"--filename={CRDS}")
     control_plane.kubectl("wait", "--for=condition=Established", "crd/inferenceservices.serving.penstock.dev")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def gateway_kinds(control_plane: Cluster) -> None:
+    """The API server offers HTTPRoutes; nothing acts on them."""
+    gateway_api.install_crds(control_plane)
 
 
 @pytest.fixture(scope="module")

@@ -103,7 +103,7 @@ def a_service(
 
     Its pods are replaced in place unless the rollout says otherwise: that is the shortest way to a new revision.
     """
-    own = {key: spec.pop(key) for key in ("replicas", "suspend", "disruption") if key in spec}
+    own = {key: spec.pop(key) for key in ("replicas", "suspend", "disruption", "networking") if key in spec}
     rollout = {"strategy": "RollingUpdate", **spec.pop("rollout", {})}
     predictor = {"model": MODEL | (model or {}), "tolerations": [TOLERATION], **copy.deepcopy(spec)}
     return {

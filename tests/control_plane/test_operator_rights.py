@@ -12,6 +12,7 @@ from tests.control_plane.operator_process import Installation, Operator
 from tests.control_plane.waiting import eventually
 
 Right = tuple[str, str, str]  # group, resource, verb
+GATEWAY = {"gateway": {"parentRefs": [{"name": "public"}]}}
 
 
 def stable(objects: Objects, name: str) -> Manifest:
@@ -52,7 +53,7 @@ def test_every_right_is_used_and_no_request_is_forbidden(
 ) -> None:
     """One life with everything in it: a start, every child, an update, a repair, a second life, an end."""
     operator = Operator(own_installation, tmp_path).start().wait_until_leading()
-    own_objects.serve(name, minReplicas=2, maxReplicas=3)
+    own_objects.serve(name, minReplicas=2, maxReplicas=3, networking=GATEWAY)
     eventually(lambda: stable(own_objects, name))
     own_objects.edit(name, predictor=image("2"))
     eventually(lambda: stable(own_objects, name))
@@ -63,7 +64,7 @@ def test_every_right_is_used_and_no_request_is_forbidden(
     # The children of the first life are in the way of the second's: each must be deleted.
     own_objects.delete(INFERENCE_SERVICE, name, propagation="Orphan")
     eventually(lambda: assert_gone(own_objects, name))
-    own_objects.serve(name, minReplicas=2, maxReplicas=3)
+    own_objects.serve(name, minReplicas=2, maxReplicas=3, networking=GATEWAY)
     eventually(lambda: stable(own_objects, name))
     assert operator.stop() == 0
 

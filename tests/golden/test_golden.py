@@ -92,7 +92,8 @@ def test_every_object_is_owned_labelled_and_named_after_the_service(folder: str)
 
 
 def test_every_selector_picks_the_pods_and_only_this_slots(folder: str) -> None:
-    objects = {obj["kind"]: obj for obj in objects_of(service_in(folder))}
+    # The first Service is the active one.
+    objects = {obj["kind"]: obj for obj in reversed(objects_of(service_in(folder)))}
     labels = objects["Deployment"]["spec"]["template"]["metadata"]["labels"]
     selectors = [objects["Deployment"]["spec"]["selector"]["matchLabels"], objects["Service"]["spec"]["selector"]]
     if "PodDisruptionBudget" in objects:

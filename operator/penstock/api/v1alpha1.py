@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from penstock.api.meta import ObjectMeta
+from penstock.api.networking import Gateway, Networking
 from penstock.api.predictor import Predictor
 from penstock.api.rollout import Disruption, Rollout, Strategy
 from penstock.api.schema import Model, rule, rules
@@ -49,6 +50,9 @@ class InferenceServiceSpec(Model):
         default=False, description="Stop all pods and keep everything else; false goes on where it was."
     )
     rollout: Rollout = Field(default_factory=Rollout, description="How a new revision replaces the one that serves.")
+    networking: Networking = Field(
+        default_factory=Networking, description="How requests reach the service from outside the cluster."
+    )
     disruption: Disruption = Field(
         default_factory=Disruption,
         description="How many pods voluntary disruptions, such as a node drain, may take away.",
@@ -58,6 +62,11 @@ class InferenceServiceSpec(Model):
     def strategy(self) -> Strategy:
         """How a new revision replaces the old one: `rollout.strategy`, else the Deployment's word for it."""
         return self.rollout.strategy or self.predictor.deployment_strategy.type or "Auto"
+
+    @property
+    def gateway(self) -> Gateway | None:
+        """The Gateways that requests come through, if any."""
+        return self.networking.gateway
 
 
 class InferenceService(Model):

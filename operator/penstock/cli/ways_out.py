@@ -26,6 +26,10 @@ WAYS_OUT: Final[Mapping[Reason, str]] = {
         "Under real traffic the new revision broke a bound of spec.rollout.analysis. Correct the model or the bound, "
         "or try the same revision again with {retry}."
     ),
+    Reason.AB_TEST_LOST: (
+        "The old revision did better in the test of spec.rollout.abTest. Change the spec, or test the same revision "
+        "again with {retry}."
+    ),
     Reason.STOPPED_SERVING: (
         "After the switch no pod of the new revision answered any more, so the old one took over again. See {logs}; "
         "correct the spec, or try the same revision again with {retry}."
@@ -61,6 +65,10 @@ WAYS_OUT: Final[Mapping[Reason, str]] = {
     Reason.OOM_KILLED: "Raise resources.limits.memory, or serve a smaller model or dtype.",
     Reason.CRASH_LOOPING: "The container ends by itself. Its last words: {logs}.",
     Reason.PROBE_FAILING: "It runs and does not become ready: see {logs}, or correct its readinessProbe.",
+    Reason.ROUTE_NOT_ACCEPTED: (
+        "Correct spec.networking.gateway: the Gateway's name and namespace, its listener, and whether that allows "
+        "routes from this namespace for these hosts."
+    ),
     Reason.QUOTA_EXCEEDED: "Have the namespace's ResourceQuota raised, or ask for less.",
 }
 NEED_NOTHING: Final = frozenset(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from penstock import names
 from penstock.api.v1alpha1 import InferenceService
-from penstock.desired import autoscaler, deployment, disruption, history, service
+from penstock.desired import autoscaler, deployment, disruption, gateway, history, service
 from penstock.desired.deployment import Pods
 from penstock.kinds import Manifest
 
@@ -28,6 +28,7 @@ class Plan:
     preview: names.Slot | None = None  # what the preview Service selects
     annotations: Mapping[str, str] = field(default_factory=dict)  # of the active Service
     is_shared: bool = False  # the active Service leads to both slots
+    shares: Mapping[names.Slot, int] = field(default_factory=dict)  # percent of what comes through the gateway, by slot
 
 
 def children(owner: InferenceService, plan: Plan) -> list[Manifest]:
@@ -43,8 +44,20 @@ def children(owner: InferenceService, plan: Plan) -> list[Manifest]:
     if plan.preview is not None and plan.preview in plan.slots:
         shown = plan.stored[plan.slots[plan.preview].revision].template
         wanted.append(service.preview(owner, plan.preview, template=shown))
+    wanted += _behind_a_gateway(owner, plan, template)
     if owner.spec.predictor.autoscales:
         wanted.append(autoscaler.autoscaler(owner))
     if disruption.is_wanted(sum(pods.replicas for slot, pods in plan.slots.items() if selected in (None, slot))):
         wanted.append(disruption.disruption_budget(owner, selected))
     return wanted
+
+
+def _behind_a_gateway(owner: InferenceService, plan: Plan, template: Manifest) -> list[Manifest]:
+    if owner.spec.gateway is None:
+        return []
+    slots = [service.of_slot(owner, slot, template=_shown(plan, slot) or template) for slot in names.Slot]
+    return [*slots, gateway.http_route(owner, owner.spec.gateway, plan.shares)]
+
+
+def _shown(plan: Plan, slot: names.Slot) -> Manifest | None:
+    return plan.stored[plan.slots[slot].revision].template if slot in plan.slots else None

@@ -1,4 +1,4 @@
-"""The Services: the one that clients talk to, and the one that shows what is to come."""
+"""The Services: the one that clients talk to, one that shows what is to come, and a gateway's for the slots."""
 
 from penstock import names
 from penstock.api.v1alpha1 import InferenceService
@@ -16,6 +16,11 @@ def active(
 def preview(owner: InferenceService, slot: names.Slot, *, template: Manifest) -> Manifest:
     """Select the slot where the newest revision is; it stays there when that slot takes over."""
     return _service(owner, names.preview(owner.metadata.name), slot, template, {})
+
+
+def of_slot(owner: InferenceService, slot: names.Slot, *, template: Manifest) -> Manifest:
+    """Select one slot, for as long as there is a gateway that may share requests between the two."""
+    return _service(owner, names.slot_service(owner.metadata.name, slot), slot, template, {})
 
 
 def _service(

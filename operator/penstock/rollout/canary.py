@@ -2,9 +2,10 @@
 
     Preparing -> Testing -> Scaling, Waiting (once for each step) -> Scaling -> Switching -> Stable
 
-The share is made by the number of pods behind one Service. The first pod is tested before the Service leads to it; from
-then until one revision is left the Service leads to both slots, and no pod goes before another one answers in its
-place. Going back is the same way in the other direction. There is no hold: the steps are the proof.
+The share is made by the number of pods behind one Service, and by weight for the requests that come through a gateway.
+The first pod is tested before the Service leads to it; from then until one revision is left the Service leads to both
+slots, and no pod goes before another one answers in its place. Going back is the same way in the other direction. There
+is no hold: the steps are the proof.
 """
 
 from dataclasses import replace
@@ -14,11 +15,11 @@ from typing import Final
 from penstock import failures
 from penstock.api.rollout import Analysis, CanaryStep
 from penstock.api.status import CanaryStatus, RolloutPhase
-from penstock.names import Reason
-from penstock.rollout import deadline, going_back, proving, sharing
+from penstock.names import Reason, Slot
+from penstock.rollout import deadline, going_back, proving, routing, sharing
 from penstock.rollout.decision import Decision, Situation, SlotPlan, at, beside, changed, parked, slot_plan
 from penstock.rollout.in_place import promoted, timed_out
-from penstock.rollout.shares import Counts, counts, share
+from penstock.rollout.shares import Counts
 
 _STEP_LASTS: Final = 60  # seconds, where the step does not say
 _ALL: Final = 100
@@ -45,7 +46,7 @@ def is_under_way(s: Situation) -> bool:
 
 def _preparing(s: Situation) -> Decision:
     """The first pod of the new revision comes up, and is tested before it gets a request."""
-    first = counts(_steps(s)[0].weight, s.wanted, sharing.max_unavailable(s))
+    first = routing.counts(s, _steps(s)[0].weight)
     pods = sharing.towards(s, Counts(first.stable, min(first.canary, 1)))
     if s.available == 0:
         return _stay(s, pods, "Preparing", f"no pod of revision {s.current} is available yet")
@@ -68,18 +69,25 @@ def _begun(s: Situation, step: int) -> Situation:
 def _serving(s: Situation) -> Decision:
     """Both revisions serve."""
     told = s.was.canary or CanaryStatus()
-    weight, there = _weight(s, told.step), sharing.answering(s)
+    weight = _weight(s, told.step)
     target = _target(s, weight)
-    told = told.model_copy(update={"weight": weight, "share": share(target)})
+    told = told.model_copy(update={"weight": weight, "share": routing.told(s, target)})
     s = s.remembering(canary=told)
     if not s.seen.ready(s.seen.idle):
         return _silent(s, target)
     if told.step > len(_steps(s)):
         return _ending(s, target)
-    if told.reached_at is None and not sharing.is_settled(s, target):
-        waits = f"{there.stable} old and {there.canary} new pods answer"
-        return _stay(s, sharing.towards(s, target), "Scaling", f"{_step_of(s)} with {share(target)}: {waits}")
+    if told.reached_at is None and (waits := _lacks(s, target, weight)):
+        return _stay(s, sharing.towards(s, target), "Scaling", f"{_step_with(s, target)}: {waits}")
     return _proving(s, target)
+
+
+def _lacks(s: Situation, target: Counts, weight: int) -> str | None:
+    """What the step's share still waits for."""
+    if sharing.is_settled(s, target):
+        return routing.lacks(s, weight)
+    there = sharing.answering(s)
+    return f"{there.stable} old and {there.canary} new pods answer"
 
 
 def _silent(s: Situation, target: Counts) -> Decision:
@@ -95,10 +103,10 @@ def _target(s: Situation, weight: int) -> Counts:
     """The step's pods; a paused rollout stays at the share that it has, whatever the autoscaler wants meanwhile."""
     there = sharing.written(s)
     if not s.was.is_paused or there.total == 0:
-        return counts(weight, s.wanted, sharing.max_unavailable(s))
+        return routing.counts(s, weight)
     if s.wanted <= there.total <= s.wanted + 1:
         return there
-    return counts(round(100 * there.canary / there.total), s.wanted, sharing.max_unavailable(s))
+    return routing.counts(s, round(100 * there.canary / there.total))
 
 
 def _proving(s: Situation, target: Counts) -> Decision:
@@ -116,7 +124,13 @@ def _proving(s: Situation, target: Counts) -> Decision:
         return _serving(_begun(s, len(_steps(s)) + 1 if s.was.is_fully_promoted else told.step + 1))
     goes_on = f"at {ends_at:%H:%M:%S} UTC, or with the action promote" if ends_at else "with the action promote"
     waits = proving.NO_DATA if verdict == "no-data" else f"it goes on {goes_on}"
-    on = _stay(s, sharing.towards(s, target), "Waiting", f"{_step_of(s)} with {share(target)}: {waits}", at_a_gate=True)
+    on = _stay(
+        s,
+        sharing.towards(s, target),
+        "Waiting",
+        f"{_step_with(s, target)}: {waits}",
+        at_a_gate=True,
+    )
     if s.stands:
         return on
     wake = min((at for at in (ends_at, look_again) if at is not None and at > s.now), default=None)
@@ -133,7 +147,7 @@ def _ending(s: Situation, target: Counts) -> Decision:
     on = _stay(s, pods, "Switching", f"traffic is led to revision {s.current} alone")
     alone = changed(on.rollout, shared_revision=None)
     # The endpoints are the same before and after: no event would tell that the Service has been written.
-    return replace(on, active=s.seen.idle, rollout=alone, requeue_at=s.now)
+    return replace(on, active=s.seen.idle, rollout=alone, shares={}, requeue_at=s.now)
 
 
 def _arriving(s: Situation) -> Decision:
@@ -163,8 +177,18 @@ def _stay(s: Situation, pods: Counts, phase: RolloutPhase, message: str, *, at_a
         target=s.current,
         active=s.seen.active,
         slots={s.seen.active: _stable_plan(s, pods), s.seen.idle: beside(s, s.current, pods.canary)},
+        shares=_shares(s),
         requeue_at=None if s.stands or at_a_gate else marked.deadline_at,
     )
+
+
+def _shares(s: Situation) -> dict[Slot, int]:
+    """What a gateway gives to each slot, between the last step's weight and this one's."""
+    step = s.was.canary.step if s.was.shared_revision and s.was.canary else 0
+    if step == 0:
+        return {}
+    weight = _weight(s, step)
+    return routing.weights(s, _target(s, weight), low=_weight(s, step - 1) if step > 1 else 0, high=weight)
 
 
 def _stable_plan(s: Situation, pods: Counts) -> SlotPlan:
@@ -183,6 +207,10 @@ def _weight(s: Situation, step: int) -> int:
 
 def _lasts(step: CanaryStep) -> int:
     return _STEP_LASTS if step.pause_seconds is None else step.pause_seconds
+
+
+def _step_with(s: Situation, target: Counts) -> str:
+    return f"{_step_of(s)} with {routing.told(s, target)}"
 
 
 def _step_of(s: Situation) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 from penstock.api.status import RolloutStatus
 from penstock.failures import Cause
 from penstock.observe import Seen
-from penstock.rollout import actions, blue_green, canary, going_back, in_place, sharing
+from penstock.rollout import actions, blue_green, canary, going_back, in_place, routing, sharing
 from penstock.rollout.decision import Decision, Situation
 from penstock.rollout.memory import remembered
 from penstock.rollout.plan import Plan, plan
@@ -34,6 +34,7 @@ def decide(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, i
         decision = canary.forward(s)
     else:
         decision = in_place.forward(s)
+    decision = routing.keeping_what_is_led_to(s, decision)
     return replace(decision, rollout=_about(decision, s))
 
 

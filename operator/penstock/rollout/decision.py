@@ -1,7 +1,7 @@
 """What a rollout is decided from and what a decision is: plain values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -39,6 +39,7 @@ class Decision:
     target: str  # the revision that is to serve in the end
     active: Slot
     slots: Mapping[Slot, SlotPlan]
+    shares: Mapping[Slot, int] = field(default_factory=dict)  # percent of what comes through a gateway, by slot
     asks: Asks = Asks()
     requeue_at: datetime | None = None
     is_overdue: bool = False

@@ -9,7 +9,7 @@ from typing import Final
 
 from penstock.api.status import RolloutPhase, RolloutStatus
 from penstock.names import Reason, Slot
-from penstock.rollout import sharing
+from penstock.rollout import routing, sharing
 from penstock.rollout.decision import Decision, Situation, SlotPlan, as_it_is, beside, changed, parked, slot_plan
 
 _GOES_BACK: Final = "; going back to "
@@ -58,6 +58,7 @@ def give_way(s: Situation, phase: RolloutPhase, message: str) -> Decision:
         target=s.stable if phase == "Aborting" else s.current,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, s.stable, now.stable), **_making_room(s, now.canary)},
+        shares=routing.weights_back(s),
     )
 
 

@@ -5,6 +5,7 @@ The active Service leads to both slots, and each pod gets as much as any other: 
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from math import ceil
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,18 @@ def counts(weight: int, wanted: int, max_unavailable: int) -> Counts:
     most = wanted + 1 if max_unavailable == 0 else least
     # Of two that come equally close, the smaller total: replicas 2, weight 50 is 1 and 1, though 3 pods come no closer.
     return min((_split(weight, total) for total in range(least, most + 1)), key=lambda pods: abs(_share(pods) - weight))
+
+
+def counts_behind_gateway(weight: int, wanted: int, max_unavailable: int) -> Counts:
+    """Return pods enough for `weight` percent of the requests, and for the others, where a route makes that share.
+
+    replicas 4, weight 10 is 4 and 1 with max_unavailable 0; where a pod may be missing it is 3 and 1.
+    """
+    if weight in (0, 100) or wanted == 0:
+        return counts(weight, wanted, max_unavailable)
+    canary = ceil(Fraction(weight * wanted, 100))
+    stable = ceil(Fraction((100 - weight) * wanted, 100)) if max_unavailable == 0 else max(wanted - canary, 1)
+    return Counts(stable, canary, weight)
 
 
 def next_counts(target: Counts, available: Counts, written: Counts, *, wanted: int, max_unavailable: int) -> Counts:

@@ -23,7 +23,7 @@ def is_settled(s: Situation, target: Counts) -> bool:
     if written(s) != target:
         return False
     there = answering(s)
-    stable, canary = (_waiting(s, slot) for slot in (s.seen.active, s.seen.idle))
+    stable, canary = (waiting(s, slot) for slot in (s.seen.active, s.seen.idle))
     is_tried = there.canary > 0 or target.canary == 0
     return is_tried and there.stable + stable >= target.stable and there.canary + canary >= target.canary
 
@@ -38,9 +38,13 @@ def back(s: Situation) -> Counts:
 
     A stable pod that waits for a node may wait for the place of a new one: then one of these goes first.
     """
-    in_the_way = 1 if _waiting(s, s.seen.active) and answering(s).stable else 0
-    missing = _may_be_missing(s) + in_the_way
+    missing = _may_be_missing(s) + _in_the_way(s)
     return next_counts(Counts(s.wanted, 0), answering(s), written(s), wanted=s.wanted, max_unavailable=missing)
+
+
+def is_back(s: Situation) -> bool:
+    """As many stable pods answer as there must be before the last new one goes."""
+    return answering(s).stable >= s.wanted - _may_be_missing(s) - _in_the_way(s)
 
 
 def max_unavailable(s: Situation) -> int:
@@ -54,6 +58,10 @@ def _written(s: Situation, slot: Slot) -> int:
     return found.wanted if found else sum(1 for pod in s.seen.pods if pod.slot == slot and not pod.is_leaving)
 
 
+def _in_the_way(s: Situation) -> int:
+    return 1 if waiting(s, s.seen.active) and answering(s).stable else 0
+
+
 def _answering(s: Situation, slot: Slot) -> int:
     found = s.seen.slots.get(slot)
     behind = sum(1 for pod in s.seen.ready(slot) if pod.name in s.seen.endpoints.ready)
@@ -65,10 +73,11 @@ def _may_be_missing(s: Situation) -> int:
 
     One that waits for the place of a pod that is leaving is not among them.
     """
-    waiting = sum(_waiting(s, slot) for slot in (s.seen.active, s.seen.idle))
+    without_node = sum(waiting(s, slot) for slot in (s.seen.active, s.seen.idle))
     seated = sum(1 for pod in s.seen.pods if pod.unschedulable is None)
-    return max_unavailable(s) + s.wanted - min(s.wanted, max(seated, s.wanted - waiting))
+    return max_unavailable(s) + s.wanted - min(s.wanted, max(seated, s.wanted - without_node))
 
 
-def _waiting(s: Situation, slot: Slot) -> int:
+def waiting(s: Situation, slot: Slot) -> int:
+    """Pods of the slot for which there is no node."""
     return sum(1 for pod in s.seen.pods if pod.slot == slot and pod.unschedulable is not None and not pod.is_leaving)
