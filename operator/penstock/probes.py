@@ -111,7 +111,7 @@ class PodProbes:
         except (aiohttp.ClientError, ValueError) as error:
             return smoke.unanswered(asked, str(error) or type(error).__name__)
         except errors.ApiError as error:
-            return smoke.unanswered(asked, f"the API server, not the pod, answered {error}")
+            return smoke.unanswered(asked, f"the API server, not the pod, answered pods/proxy with {error}")
         fault = smoke.failure(asked, status, body)
         then = smoke.following(asked, body) if fault is None else None
         return fault if then is None else await self._test(then, pod)

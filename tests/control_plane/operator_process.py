@@ -47,8 +47,11 @@ class Installation:
         return replace(self, kubeconfig=other)
 
 
-def install(cluster: Cluster, namespaces: Sequence[str], folder: Path) -> Installation:
-    """Apply the chart's CRD, ServiceAccount and roles for these namespaces, the first of which holds the release."""
+def install(cluster: Cluster, namespaces: Sequence[str], folder: Path, *flags: str) -> Installation:
+    """Apply the chart's CRD, ServiceAccount and roles for these namespaces, the first of which holds the release.
+
+    The flags are Helm's.
+    """
     namespace, release = namespaces[0], f"penstock-{secrets.token_hex(3)}"
     rendered = rendering.helm(
         "template",
@@ -58,6 +61,7 @@ def install(cluster: Cluster, namespaces: Sequence[str], folder: Path) -> Instal
         f"--kube-version={tools.KUBERNETES_VERSION}",
         f"--set=watchNamespaces={{{','.join(namespaces)}}}",
         *(f"--show-only=templates/{name}.yaml" for name in _RIGHTS),
+        *flags,
     )
     assert rendered.returncode == 0, rendered.stderr
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", input=rendered.stdout)
