@@ -73,8 +73,25 @@ def patience_ends(seen: Seen, now: datetime) -> datetime | None:
 
 def is_broken(seen: Seen, slot: Slot, now: datetime) -> bool:
     """None of the slot's pods answers, and none is on its way to: one that is loading is not broken."""
-    pods = [pod for pod in seen.pods if pod.slot == slot and not pod.is_leaving]
+    pods = _staying(seen, slot)
     return bool(pods) and all(_has_failed(pod, now) for pod in pods)
+
+
+def hopeless(seen: Seen, slot: Slot, now: datetime) -> int:
+    """Pods of the slot that waiting does not bring: each has a cause that lasts, or cannot even be created."""
+    return sum(1 for pod in _staying(seen, slot) if _has_failed(pod, now)) + uncreated(seen, slot)
+
+
+def uncreated(seen: Seen, slot: Slot) -> int:
+    """Pods of the slot that a quota, or another rule of the cluster, keeps from being created."""
+    deployment = seen.slots.get(slot)
+    if deployment is None or deployment.creation_failure is None:
+        return 0
+    return max(deployment.wanted - len(_staying(seen, slot)), 0)
+
+
+def _staying(seen: Seen, slot: Slot) -> list[SeenPod]:
+    return [pod for pod in seen.pods if pod.slot == slot and not pod.is_leaving]
 
 
 def _has_failed(pod: SeenPod, now: datetime) -> bool:

@@ -21,6 +21,7 @@ from tests.builders import (
     decided,
     leaving,
     loading,
+    pending,
     ready_pod,
     rolled_out,
     seen,
@@ -266,6 +267,21 @@ class TestAfterTheSwitch:
         assert (decision.phase, runs(decision, BLUE)) == ("Holding", ("v1", 3))
         assert "1 of the 3 pods of revision v2 answer" in decision.message
 
+    def test_a_hold_that_is_short_of_pods_says_why(self) -> None:
+        waits = green(replace(pending("new-1", "v2", message="0/2 nodes are available"), unready_since=T0))
+        about = place(self.holding(), starting("v2", 2, 2, 1), old(), new(), waits, selected=GREEN, wanted=2)
+        decision = decided(about, now=at(1))
+        assert decision.message.startswith(
+            "1 of the 2 pods of revision v2 answer (Unschedulable: 0/2 nodes are available); v1 stays up until"
+        )
+
+    def test_a_hold_ends_though_the_old_pods_take_all_of_a_quota(self) -> None:
+        there = replace(starting("v2", 3, 2, 2), creation_failure="exceeded quota: pods")
+        pods = [*(old(number) for number in range(3)), new(0), new(1)]
+        about = place(self.holding(latched_replicas=3), there, *pods, selected=GREEN, wanted=3)
+        decision = decided(about, now=at(300))
+        assert (decision.phase, runs(decision, BLUE)) == ("Stable", ("v1", 0))
+
     def test_promote_ends_the_hold(self) -> None:
         about = place(self.holding(is_promoted=True), rolled_out("v2"), old(), new(), selected=GREEN)
         assert decided(about, now=at(1)).phase == "Stable"
@@ -330,6 +346,58 @@ class TestAfterTheSwitch:
             "revision v2 was aborted by the user; waiting: 0 of the 1 pods of revision v1 that it needs answer"
         )
         assert decided(replace(about, service=a_service(status=decision.rollout))).message == decision.message
+
+    def test_an_abort_waits_for_the_pods_that_a_drain_has_taken_from_the_old_slot(self) -> None:
+        aborting = self.holding(phase="Aborting", failed_revision="v2", reason="AbortedByUser", message="aborted")
+        news = [new(number) for number in range(3)]
+        for olds, active in ((1, GREEN), (2, GREEN), (3, BLUE)):
+            pods = [*(old(number) for number in range(olds)), *news]
+            about = place(aborting, rolled_out("v2", 3), *pods, selected=GREEN, wanted=3)
+            assert decided(about).active is active
+        assert "1 of the 3 pods of revision v1 that it needs answer" in (
+            decided(place(aborting, rolled_out("v2", 3), old(), *news, selected=GREEN, wanted=3)).message
+        )
+
+    @pytest.mark.parametrize(
+        "others",
+        [
+            pytest.param([replace(pending(f"old-{number}"), unready_since=at(-60)) for number in (1, 2)], id="no node"),
+            pytest.param([crash_looping(f"old-{number}") for number in (1, 2)], id="crash loops"),
+        ],
+    )
+    def test_an_abort_does_not_wait_for_pods_that_will_not_come(self, others: list[SeenPod]) -> None:
+        aborting = self.holding(phase="Aborting", failed_revision="v2", reason="AbortedByUser")
+        news = [new(number) for number in range(3)]
+        about = place(aborting, rolled_out("v2", 3), old(), *others, *news, selected=GREEN, wanted=3)
+        assert decided(about).active is BLUE
+
+    def test_an_abort_waits_no_longer_than_the_deadline(self) -> None:
+        aborting = self.holding(phase="Aborting", failed_revision="v2", reason="AbortedByUser")
+        loads = replace(loading("old-1"), is_started=False)
+        about = place(aborting, rolled_out("v2", 2), old(), loads, new(0), new(1), selected=GREEN, wanted=2)
+        waits = decided(about)
+        assert (waits.active, waits.requeue_at) == (GREEN, T0 + DEADLINE)
+        assert decided(about, now=T0 + DEADLINE).active is BLUE
+
+    @pytest.mark.parametrize("reason", ["StoppedServing", "AnalysisFailed"])
+    def test_what_has_failed_is_left_for_a_single_pod(self, reason: str) -> None:
+        aborting = self.holding(phase="Aborting", failed_revision="v2", reason=reason)
+        pods = [old(), *(new(number) for number in range(3))]
+        assert decided(place(aborting, rolled_out("v2", 3), *pods, selected=GREEN, wanted=3)).active is BLUE
+
+    def test_a_spec_put_back_does_not_wait_for_more_pods_than_the_old_slot_was_kept_with(self) -> None:
+        # An autoscaler went from 6 to 3 after the latch, and back to 6 after the switch.
+        status = self.holding(latched_replicas=6)
+        pods = [*(old(number) for number in range(3)), *(new(number) for number in range(6))]
+        about = place(status, rolled_out("v2", 6), *pods, here=rolled_out("v1", 3), selected=GREEN, wanted=6)
+        decision = decided(about, "v1")
+        assert (decision.active, decision.message) == (BLUE, "going back to revision v1")
+
+    def test_a_stable_revision_that_answers_nothing_does_not_block_a_newer_one_in_the_hold(self) -> None:
+        about = place(self.holding(), rolled_out("v2"), crash_looping("old-0"), new(), selected=GREEN)
+        decision = decided(about, "v3")
+        assert (decision.phase, decision.active, decision.stable) == ("Preparing", GREEN, "v1")
+        assert (runs(decision, GREEN), runs(decision, BLUE)) == (("v2", 1), ("v3", 1))
 
     def test_a_newer_revision_in_the_hold_starts_from_the_stable_one(self) -> None:
         about = place(self.holding(), rolled_out("v2"), old(), new(), selected=GREEN)

@@ -195,6 +195,21 @@ class TestAStep:
         assert (decision.phase, decision.failed, decision.rollout.reason) == ("Aborting", "v2", "AnalysisFailed")
         assert "20 % failed" in decision.message
 
+    def test_errors_after_the_analysis_has_passed_end_it_as_long_as_the_step_lasts(self) -> None:
+        steps = [{"weight": 50, "pause": True}]
+        status = rollout(1)
+        for second in range(0, 80, 10):
+            status = looking(place(status, *old(1), *new(1), wanted=2, steps=steps), HEALTHY, second).rollout
+        decision = looking(place(status, *old(1), *new(1), wanted=2, steps=steps), FAILING, 80)
+        assert (decision.failed, decision.rollout.reason) == ("v2", "AnalysisFailed")
+
+    def test_a_clock_that_was_set_back_makes_no_step_longer(self) -> None:
+        reached = rollout(1, canary=CanaryStatus(step=1, reached_at=at(3600)))
+        steps = [{"weight": 50, "pauseSeconds": 60}]
+        options = {"analysis": {"onNoData": "Promote"}}
+        about = place(reached, *old(1), *new(1), wanted=2, steps=steps, options=options)
+        assert decided(about).rollout.gate_opens_at == at(60)
+
     def test_without_traffic_it_waits_and_names_the_ways_out(self) -> None:
         status = rollout(1)
         for second in range(0, 130, 10):
@@ -375,6 +390,27 @@ class TestTheWayBack:
         gone = decided(place(decision.rollout, *old(4), wanted=4), "v3")
         assert not gone.is_shared
         assert gone.slots[GREEN].revision == "v3"
+
+    def test_one_that_is_paused_keeps_the_earlier_ones_pods(self) -> None:
+        waits = decided(place(rollout(2), *old(2), *new(2), wanted=4), "v3").rollout
+        paused = waits.model_copy(update={"is_paused": True})
+        decision = decided(place(paused, *old(2), *new(2), wanted=4), "v3")
+        assert (decision.phase, sizes(decision), decision.is_shared) == ("RolloutPaused", (2, 2), True)
+
+    def test_a_stable_revision_that_answers_nothing_does_not_block_a_newer_one_either(self) -> None:
+        broken = crash_looping("old-0")
+        decision = decided(place(rollout(2), broken, *new(1), wanted=2), "v3")
+        # The earlier canary is all that answers: it serves on alone, and the fix takes the place of what is broken.
+        assert (decision.active, decision.is_shared, sizes(decision)) == (GREEN, False, (1, 1))
+        alone = decided(place(decision.rollout, broken, *new(1), wanted=2, selected=GREEN), "v3")
+        assert (alone.phase, alone.active) == ("Preparing", GREEN)
+        assert (alone.slots[GREEN].revision, alone.slots[BLUE].revision) == ("v2", "v3")
+
+    def test_a_way_back_without_a_stable_pod_that_answers_says_what_it_waits_for(self) -> None:
+        status = rollout(2, failed_revision="v2", phase="Aborting", message="revision v2 was aborted by the user")
+        decision = decided(place(status, crash_looping("old-0"), *new(1), wanted=2))
+        assert decision.message == ("revision v2 was aborted by the user; waiting: no pod of revision v1 answers")
+        assert sizes(decision)[1] == 1
 
     def test_another_strategy_for_a_newer_revision_waits_too(self) -> None:
         about = place(rollout(2), *old(2), *new(2), wanted=4, options={"strategy": "RollingUpdate"})

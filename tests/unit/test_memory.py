@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from penstock.api.status import LastAction, RolloutStatus
+from penstock.api.status import AnalysisStatus, CanaryStatus, LastAction, RolloutStatus, SmokeTestStatus
 from penstock.rollout import memory
 
-from tests.builders import T0, a_service, seen
+from tests.builders import T0, a_service, at, seen
 
 PROMOTED = LastAction(number=2, verb="promote", id="b", result="Done", time=T0)
 PAUSED = LastAction(number=1, verb="pause", id="a", result="Done", time=T0)
@@ -16,7 +16,7 @@ def remembered(status: RolloutStatus | None, on_the_service: RolloutStatus | Non
     """What a pass remembers that finds one in the status and the other on the Service."""
     noted = {} if on_the_service is None else memory.notes(on_the_service)
     about = seen(a_service(status=status), annotations=noted, templates=frozenset({"v1", "v2"}), current="v2")
-    return memory.remembered(about)
+    return memory.remembered(about, T0)
 
 
 def rollout(**fields: Any) -> RolloutStatus:
@@ -51,6 +51,25 @@ def test_an_action_for_an_earlier_revision_leaves_nothing_behind() -> None:
     assert told.last_action.id == "b"
 
 
+def test_a_clock_that_was_set_back_leaves_no_time_ahead() -> None:
+    later = at(3600)
+    told = remembered(
+        rollout(
+            progressed_at=later,
+            paused_at=later,
+            tested_at=later,
+            switched_at=later,
+            canary=CanaryStatus(reached_at=later),
+            analysis=AnalysisStatus(started_at=at(-10), last_sample_at=later),
+            smoke_test=SmokeTestStatus(last_attempt_at=later),
+        ),
+        None,
+    )
+    assert (told.progressed_at, told.paused_at, told.tested_at, told.switched_at) == (T0, T0, T0, T0)
+    assert (told.canary, told.smoke_test) == (CanaryStatus(reached_at=T0), SmokeTestStatus(last_attempt_at=T0))
+    assert told.analysis == AnalysisStatus(started_at=at(-10), last_sample_at=T0)
+
+
 def test_the_service_knows_which_revision_is_stable() -> None:
     assert remembered(rollout(stable_revision="v1"), rollout(stable_revision="v2")).stable_revision == "v2"
 
@@ -59,7 +78,7 @@ def test_the_service_knows_which_revision_is_stable() -> None:
 def test_a_note_that_somebody_else_wrote_is_no_action(note: str) -> None:
     annotations = memory.notes(rollout()) | {"penstock.dev/last-action": note}
     about = seen(a_service(), annotations=annotations, templates=frozenset({"v1"}), current="v2")
-    assert memory.remembered(about).last_action is None
+    assert memory.remembered(about, T0).last_action is None
 
 
 def test_an_id_may_hold_colons() -> None:

@@ -105,10 +105,9 @@ def _holding(s: Situation) -> Decision:
     is_over = s.now >= ends_at and verdict == "passed" and _can_do_alone(s)
     if (is_over or s.was.is_promoted or s.was.is_fully_promoted) and not s.stands:
         return promoted(s)
-    told = f"revision {s.current} serves; {s.stable} stays up until {ends_at:%H:%M:%S} UTC, or the action promote"
+    told = f"{_standing(s)}; {s.stable} stays up until {ends_at:%H:%M:%S} UTC, or the action promote"
     if s.now >= ends_at and not _can_do_alone(s):
-        ready = len(s.seen.ready(s.seen.active))
-        told = f"{ready} of the {_needed(s)} pods of revision {s.current} answer: {s.stable} stays up until all do"
+        told = f"{_standing(s)}: {s.stable} stays up until {_needed(s)} do, or the action promote"
     if verdict == "no-data":
         told = proving.NO_DATA
     on = _post(s, "Holding", told, clock=False)
@@ -185,9 +184,20 @@ def _needed(s: Situation) -> int:
     return min(s.was.latched_replicas or 1, s.wanted or 1)
 
 
+def _standing(s: Situation) -> str:
+    """That the new revision serves, and with how many pods and why where these are fewer than are wanted."""
+    ready = len(s.seen.ready(s.seen.active))
+    if ready >= s.wanted:
+        return f"revision {s.current} serves"
+    cause = next((each for each in s.causes if each.revision == s.current), None)
+    because = f" ({cause.reason}: {cause.message})" if cause else ""
+    return f"{ready} of the {s.wanted} pods of revision {s.current} answer{because}"
+
+
 def _can_do_alone(s: Situation) -> bool:
-    """As many answer as took over, but for those that wait for a node: the old pods may have what they wait for."""
+    """As many answer as took over, but for those that wait for room: the old pods may have what they wait for."""
     waiting = sum(1 for pod in s.seen.pods if pod.slot == s.seen.active and pod.unschedulable is not None)
+    waiting += failures.uncreated(s.seen, s.seen.active)
     ready = len(s.seen.ready(s.seen.active))
     return ready > 0 and ready + waiting >= _needed(s)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from penstock import failures
 from penstock.api.status import RolloutStatus
 from penstock.failures import Cause
 from penstock.observe import Seen
@@ -25,7 +26,7 @@ def decide(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, i
         decision = going_back.back(s)
     elif s.was.shared_revision and not canary.is_under_way(s):
         # The pods of an earlier canary make room first.
-        decision = going_back.give_way(s, "Preparing", "an earlier canary ends")
+        decision = going_back.give_way_to_the_next(s)
     elif _is_led_by_another(s):
         decision = going_back.switch_back(s)
     elif s.was.strategy == "BlueGreen" and s.was.stable_revision is not None:
@@ -40,7 +41,7 @@ def decide(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, i
 
 def needs_room(seen: Seen, now: datetime, *, wanted: int) -> bool:
     """Whether a plan is to be made in this pass, for which the free capacity has to be known."""
-    s = _asked(Situation(seen, remembered(seen), now, wanted, is_stopped=False, causes=()))
+    s = _asked(Situation(seen, remembered(seen, now), now, wanted, is_stopped=False, causes=()))
     if s.was.stable_revision is None:
         return False
     if _is_new(s):
@@ -49,7 +50,7 @@ def needs_room(seen: Seen, now: datetime, *, wanted: int) -> bool:
 
 
 def _situation(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, is_stopped: bool) -> Situation:
-    s = _asked(Situation(seen, remembered(seen), now, wanted, is_stopped, causes))
+    s = _asked(Situation(seen, remembered(seen, now), now, wanted, is_stopped, causes))
     return replace(s, was=_begin(s)) if _is_new(s) else s
 
 
@@ -64,10 +65,14 @@ def _is_new(s: Situation) -> bool:
 
 
 def _is_led_by_another(s: Situation) -> bool:
-    """A new revision held the traffic when the spec changed again: the base of the next one is what is stable."""
+    """A new revision held the traffic when the spec changed again: the base of the next one is what is stable.
+
+    Unless that is broken: it would block the fix, which then takes its place.
+    """
     if s.was.strategy not in ("BlueGreen", "Canary") or s.here is None or s.there is None:
         return False
-    return s.here.revision not in (s.stable, s.current) and s.there.revision == s.was.stable_revision
+    is_another = s.here.revision not in (s.stable, s.current) and s.there.revision == s.was.stable_revision
+    return is_another and not failures.is_broken(s.seen, s.seen.idle, s.now)
 
 
 def _released(s: Situation) -> Situation:

@@ -5,14 +5,18 @@ one has a pod that answers; until then the traffic stays where it is. The pods o
 nothing leads to them any more.
 """
 
+from datetime import timedelta
 from typing import Final
 
+from penstock import failures
 from penstock.api.status import RolloutPhase, RolloutStatus
 from penstock.names import Reason, Slot
 from penstock.rollout import routing, sharing
-from penstock.rollout.decision import Decision, Situation, SlotPlan, as_it_is, beside, changed, parked, slot_plan
+from penstock.rollout.decision import Decision, Situation, SlotPlan, as_it_is, at, beside, changed, parked, slot_plan
 
 _GOES_BACK: Final = "; going back to "
+_WAITING: Final = "; waiting: "
+_ASKED_FOR: Final = (Reason.ABORTED_BY_USER, Reason.ROLLED_BACK_BY_USER)
 
 
 def fail(s: Situation, reason: Reason, message: str) -> Decision:
@@ -30,6 +34,7 @@ def given_up(s: Situation, reason: Reason, message: str) -> Situation:
         phase="Aborting",
         # In place, the way back has to do with as many as there was room for too.
         latched_replicas=s.was.latched_replicas if s.was.max_surge is not None else None,
+        progressed_at=s.now,
         is_paused=None,
         is_promoted=None,
         is_fully_promoted=None,
@@ -50,15 +55,38 @@ def back(s: Situation) -> Decision:
 
 def give_way(s: Situation, phase: RolloutPhase, message: str) -> Decision:
     """A canary's pods end as the stable revision's come back; the Service leads to both until none of them is left."""
-    now = sharing.back(s)
+    now = sharing.written(s) if s.was.is_paused else sharing.back(s)
     # Its own clock begins when it is the next one's turn.
     paused_at = None if phase == "Aborting" else s.was.paused_at or s.now
+    if not s.seen.ready(s.seen.active) and s.wanted:
+        message = f"{message}{_WAITING}no pod of revision {s.stable} answers"
     return Decision(
-        rollout=changed(s.was, phase=phase, message=message, paused_at=paused_at),
+        rollout=at(s, changed(s.was, paused_at=paused_at), phase, message),
         target=s.stable if phase == "Aborting" else s.current,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, s.stable, now.stable), **_making_room(s, now.canary)},
         shares=routing.weights_back(s),
+    )
+
+
+def give_way_to_the_next(s: Situation) -> Decision:
+    """An earlier canary ends, for the next revision.
+
+    Where the stable one is broken its pods would never come back: the canary's serve on alone, and the next revision
+    takes the place of the broken one.
+    """
+    is_all_there_is = s.seen.ready(s.seen.idle) and failures.is_broken(s.seen, s.seen.active, s.now)
+    if s.stands or not is_all_there_is:
+        return give_way(s, "Preparing", "an earlier canary ends")
+    told = f"traffic is led to revision {s.was.shared_revision} alone: no pod of {s.stable} answers"
+    now = sharing.written(s)
+    return Decision(
+        rollout=changed(s.was, phase="Preparing", message=told, shared_revision=None),
+        target=s.current,
+        active=s.seen.idle,
+        slots={s.seen.active: slot_plan(s, s.stable, now.stable), **_making_room(s, now.canary)},
+        # The endpoints are the same before and after: no event would tell that the Service has been written.
+        requeue_at=s.now,
     )
 
 
@@ -83,22 +111,29 @@ def at_rest(s: Situation) -> Decision:
 
 
 def switch_back(s: Situation) -> Decision:
-    """The stable revision's pods are in the other slot: lead the traffic there as soon as one of them answers."""
+    """The stable revision's pods are in the other slot: lead the traffic there as soon as enough of them answer."""
     home = s.seen.idle
+    marked, is_overdue = _clocked(s)
     ready, needed = len(s.seen.ready(home)), _needed(s)
-    # One pod that answers is better than none, however many there ought to be.
-    can_go = ready >= needed or (ready > 0 and not s.seen.ready(s.seen.active))
+    can_go = ready >= needed or (ready > 0 and is_overdue)
     missing = f"{ready} of the {needed} pods of revision {s.stable} that it needs answer"
     return Decision(
-        rollout=changed(
-            s.was,
-            phase="Aborting",
-            message=_way_back(s) if can_go else _waiting(s, missing),
-        ),
+        rollout=changed(marked, phase="Aborting", message=_way_back(s) if can_go else _waiting(s, missing)),
         target=s.stable,
         active=home if can_go else s.seen.active,
         slots=_both(s),
+        requeue_at=None if can_go or is_overdue else marked.deadline_at,
     )
+
+
+def _clocked(s: Situation) -> tuple[RolloutStatus, bool]:
+    """The way back has the time of a rollout to bring the stable revision's pods to strength; then any must do."""
+    has_begun = s.was.phase == "Aborting"
+    began = (s.was.progressed_at if has_begun else None) or s.now
+    ends_at = began + timedelta(seconds=s.seen.service.spec.rollout.progress_deadline_seconds)
+    # The clock of a newer revision, whose turn comes after it, stands still.
+    paused_at = None if s.current in (s.stable, s.was.failed_revision) else s.was.paused_at or s.now
+    return changed(s.was, progressed_at=began, deadline_at=ends_at, paused_at=paused_at), s.now >= ends_at
 
 
 def _prepare(s: Situation) -> Decision:
@@ -127,12 +162,12 @@ def _way_back(s: Situation) -> str:
 
 
 def _waiting(s: Situation, what: str) -> str:
-    return f"{_way_back(s)}; waiting: {what}"
+    return f"{_way_back(s)}{_WAITING}{what}"
 
 
 def _told(s: Situation) -> str:
     """Why it goes back, without what it last waited for. A spec that was put back has no other reason than that."""
-    return s.was.message.partition("; waiting: ")[0] if s.was.failed_revision == s.current else ""
+    return s.was.message.partition(_WAITING)[0] if s.was.failed_revision == s.current else ""
 
 
 def _in_the_end(told: str) -> str:
@@ -153,9 +188,15 @@ def _both(s: Situation) -> dict[Slot, SlotPlan]:
 def _needed(s: Situation) -> int:
     """Pods of the stable revision that must answer before it takes over.
 
-    One is enough where its slot was kept up for this; a revision from the history has to come up first.
+    One is better than what has failed, or than nothing. What does well is left when as many as serve now, or as its
+    slot was kept up with, have taken its place: a drain may have left one of ten. Those that cannot come do not count.
     """
-    return min(s.was.latched_replicas or 1, max(s.wanted, 1))
+    serving = len(s.seen.ready(s.seen.active))
+    has_failed = s.was.failed_revision == s.current and s.was.reason not in _ASKED_FOR
+    if not serving or has_failed:
+        return 1
+    kept = s.there.wanted if s.there and s.there.wanted else s.wanted
+    return max(min(serving, s.wanted, kept - failures.hopeless(s.seen, s.seen.idle, s.now)), 1)
 
 
 def _has_arrived(s: Situation) -> bool:

@@ -7,17 +7,29 @@ Only what nothing else could tell is kept there.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from datetime import datetime
+from typing import Final, Self, TypeVar
 
 from penstock import names
-from penstock.api.status import LastAction, RolloutStatus
+from penstock.api.status import LastAction, Observation, RolloutStatus
 from penstock.observe import Seen
 from penstock.rollout import in_place
 from penstock.rollout.decision import changed
 
+Part = TypeVar("Part", bound=Observation)
 
-def remembered(seen: Seen) -> RolloutStatus:
-    """The recorded rollout.
+
+def remembered(seen: Seen, now: datetime) -> RolloutStatus:
+    """The recorded rollout, with no time in it from which more than none has passed.
+
+    A clock that was set back would make steps, holds and deadlines as much longer.
+    """
+    told = _recorded(seen)
+    return changed(_none_later(told, now), started_at=told.started_at)
+
+
+def _recorded(seen: Seen) -> RolloutStatus:
+    """As the status has it, or the Service.
 
     Before the first update there is nothing on the Service: what the Deployment has rolled out completely is then the
     stable revision.
@@ -44,6 +56,16 @@ def notes(rollout: RolloutStatus) -> dict[str, str]:
         (names.ANNOTATION_LAST_ACTION, _Noted.of(rollout)),
     )
     return {key: value for key, value in pairs if value}
+
+
+def _none_later(told: Part, now: datetime) -> Part:
+    late = {name: now for name, time in told if isinstance(time, datetime) and time > now and name not in _AHEAD}
+    parts = {name: _none_later(part, now) for name, part in told if isinstance(part, Observation)}
+    return told.model_copy(update={**late, **parts})
+
+
+# These lie ahead by what they say, and follow from others in every pass.
+_AHEAD: Final = frozenset({"deadline_at", "gate_opens_at", "hold_ends_at"})
 
 
 @dataclass(frozen=True, slots=True)

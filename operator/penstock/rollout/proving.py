@@ -65,8 +65,8 @@ def analysed(s: Situation, spec: Analysis | None) -> tuple[Situation, datetime |
     elif looked is not None:
         told = analysis.record(told, analysis.judge(*looked, spec), s.now)
     verdict = analysis.outcome(told, spec, s.now)
-    is_going_on = verdict in ("running", "no-data")
-    return s.remembering(analysis=told), analysis.next_look_at(told, spec) if is_going_on else None, verdict
+    # What has passed is looked at as long as its step or its hold lasts: it may fail yet.
+    return s.remembering(analysis=told), analysis.next_look_at(told, spec) if verdict != "failed" else None, verdict
 
 
 def stopped(s: Situation) -> str | None:
