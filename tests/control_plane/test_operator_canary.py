@@ -6,7 +6,6 @@ import pytest
 from penstock.kinds import DEPLOYMENT, DISRUPTION_BUDGET, INFERENCE_SERVICE, SERVICE
 
 from tests.control_plane.objects import Objects, assert_condition, image
-from tests.control_plane.operator_process import Operator
 from tests.control_plane.test_operator_blue_green import (
     act,
     in_phase,
@@ -143,16 +142,13 @@ def test_a_second_edit_begins_when_the_first_ones_pods_have_gone(objects: Object
     assert rollout(objects, name)["stableRevision"] == stable
 
 
-def test_a_wiped_status_begins_the_steps_again_and_loses_no_pod(
-    objects: Objects, name: str, operator: Operator
-) -> None:
+def test_a_wiped_status_begins_the_steps_again_and_loses_no_pod(objects: Objects, name: str) -> None:
     objects.serve(name, rollout=canary({"weight": 25, "pauseSeconds": 3}, GATE), minReplicas=4)
     eventually(lambda: serving(objects, name, "1"))
     objects.edit(name, predictor=image("2"))
     eventually(lambda: at_a_step(objects, name, step=2))
     objects.patch(INFERENCE_SERVICE, name, {"status": {"rollout": None, "components": None}}, subresource="status")
     eventually(lambda: at_a_step(objects, name, step=1))
-    operator.settle()
     assert sizes(objects, name) == {"1": 3, "2": 1}
     assert SLOT not in selector(objects, name)
     act(objects, name, "promote-full")
