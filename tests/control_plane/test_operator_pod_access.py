@@ -3,10 +3,12 @@
 A pod is this test's own server: nobody runs fake pods, so that a pod's address can be this machine's.
 """
 
+import http.server
 import json
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import pytest
 import yaml
 from aiohttp import web
 from penstock import cluster as server
-from penstock.kinds import POD
+from penstock.kinds import INFERENCE_SERVICE, POD
 from penstock.metrics import Metrics, Snapshot
 from penstock.pod_access import Address, ThroughApiServer
 from penstock.probes import PodProbes
@@ -24,8 +26,9 @@ from penstock.rollout.smoke import SmokeRequest
 from penstock.workqueue import TokenBucket
 from penstock_server.metrics import Metrics as ServerMetrics
 
-from tests.control_plane.objects import Objects
-from tests.control_plane.operator_process import Installation, install, uninstall
+from tests.control_plane.objects import TOLERATION, Manifest, Objects, assert_condition
+from tests.control_plane.operator_process import Installation, Operator, install, uninstall
+from tests.control_plane.waiting import eventually
 from tests.harness import ports
 from tests.harness.cluster import Cluster
 
@@ -106,7 +109,11 @@ def make_pod(objects: Objects, name: str, ip: str) -> None:
     """One that no scheduler takes, so that no node says anything else of it."""
     spec = {"schedulerName": "nobody", "containers": [{"name": "model", "image": "example/model:1"}]}
     objects.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
-    objects.patch(POD, name, {"status": {"podIP": ip, "podIPs": [{"ip": ip}]}}, subresource="status")
+    move(objects, name, ip)
+
+
+def move(objects: Objects, pod: str, ip: str) -> None:
+    objects.patch(POD, pod, {"status": {"podIP": ip, "podIPs": [{"ip": ip}]}}, subresource="status")
 
 
 async def test_requests_come_to_the_pod_as_they_were_sent(pod: Pod) -> None:
@@ -174,3 +181,80 @@ async def test_no_path_leads_out_of_the_pod(pod: Pod) -> None:
     for path in ("//", "/%2f..%2f", "/@example.com/", "/ping?x=/../y", "/%252e%252e/api"):
         await pod.tested(path)
     assert {each.path.count("namespaces") for each in pod.asked} == {0}
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    """What every pod of a service answers."""
+
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(f"asked at {self.headers['X-Forwarded-Uri']}".encode())
+
+    def log_message(self, *args: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def answering(ip: str) -> Iterator[int]:
+    """The port on which it does."""
+    with http.server.ThreadingHTTPServer((ip, 0), Answering) as pods:
+        thread = threading.Thread(target=pods.serve_forever)
+        thread.start()
+        try:
+            yield pods.server_port
+        finally:
+            pods.shutdown()
+            thread.join()
+
+
+def a_service(name: str, port: int, *, version: str) -> Manifest:
+    container = {"name": "web", "image": f"example/web:{version}", "ports": [{"containerPort": port}]}
+    smoke_test = {"path": "/check", "expectBodyContains": "/proxy/check", "timeoutSeconds": 1}
+    rollout = {"strategy": "BlueGreen", "blueGreen": {"holdSeconds": 0}, "smokeTest": smoke_test}
+    return {
+        "apiVersion": INFERENCE_SERVICE.api_version,
+        "kind": INFERENCE_SERVICE.name,
+        "metadata": {"name": name},
+        "spec": {"predictor": {"containers": [container], "tolerations": [TOLERATION]}, "rollout": rollout},
+    }
+
+
+def ended(objects: Objects, name: str, phase: str, image: str, ip: str) -> Manifest:
+    """The service, when its rollout has; its fake pods are given this machine's address as they come."""
+    for pod in objects.all(POD, f"serving.penstock.dev/inferenceservice={name}"):
+        if pod["status"].get("podIP", ip) != ip:
+            move(objects, pod["metadata"]["name"], ip)
+    found = objects.service(name)
+    assert found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"]
+    assert found["status"]["rollout"]["phase"] == phase, found["status"]["rollout"]
+    assert found["spec"]["predictor"]["containers"][0]["image"] == image
+    return found
+
+
+@pytest.fixture
+def operator(installation: Installation, tmp_path: Path) -> Iterator[Operator]:
+    found = Operator(installation, tmp_path, {"PENSTOCK_POD_ACCESS": "ApiServer"}).start().wait_until_leading()
+    yield found
+    found.end()
+    print(found.tail())
+
+
+def test_an_operator_promotes_and_goes_back_by_what_it_hears_through_the_api_server(
+    operator: Operator, session_client: pykube.HTTPClient, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    objects, ip = Objects(session_client, operator.installation.namespace), own_address()
+    with answering(ip) as port:
+        objects.create(a_service(name, port, version="1"))
+        eventually(lambda: ended(objects, name, "Stable", "example/web:1", ip))
+        objects.patch(INFERENCE_SERVICE, name, a_service(name, port, version="2"))
+        found = eventually(lambda: ended(objects, name, "Stable", "example/web:2", ip), within=60)
+        assert_condition(found, "Stalled", "False")
+        monkeypatch.setattr(Answering, "status", 503)
+        objects.patch(INFERENCE_SERVICE, name, a_service(name, port, version="3"))
+        found = eventually(lambda: ended(objects, name, "RolledBack", "example/web:3", ip), within=60)
+    assert_condition(found, "Stalled", "True", "SmokeTestFailed")
+    assert "GET /check: status 503 instead of 200: asked at /" in found["status"]["rollout"]["message"]
+    assert operator.metric("penstock_api_requests_total", resource="pods/proxy", verb="get", code="200") >= 1
