@@ -21,12 +21,15 @@ class Penstock:
     server_image: str
 
 
-def install(cluster: Cluster, operator: str, server: str) -> Penstock:
-    """`helm upgrade --install`, and wait until the operator runs. Raises HarnessError with the pods' state."""
+def install(cluster: Cluster, operator: str, server: str, *flags: str) -> Penstock:
+    """`helm upgrade --install` with these flags, and wait until the operator runs.
+
+    Raises HarnessError with the pods' state.
+    """
     command: list[str | Path] = [
         *(tools.ensure("helm")["helm"], "upgrade", "--install", "penstock", CHART),
         *(f"--kubeconfig={cluster.kubeconfig}", f"--namespace={NAMESPACE}", "--create-namespace"),
-        *("--wait", "--timeout=5m"),
+        *("--wait", "--timeout=5m", *flags),
     ]
     for key, image in {"image": operator, "serverImage": server}.items():
         repository, _, tag = image.rpartition(":")
