@@ -125,7 +125,7 @@ def _problem(kind: Kind, name: str, error: errors.ApiError) -> Problem | None:
         if kind not in OPTIONAL:
             return None
         why = f"this cluster does not serve {kind.api_version}: install its definitions, or leave the field out"
-        return Problem(Reason.INVALID_SPEC, f"spec.networking.gateway: {why}")
+        return Problem(Reason.GATEWAY_API_MISSING, f"spec.networking.gateway: {why}")
     reason = Reason.QUOTA_EXCEEDED if isinstance(error, errors.QuotaExceeded) else Reason.INVALID_SPEC
     return Problem(reason, f"{kind} {name}: {error.message}")
 

@@ -106,6 +106,9 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     NAME_CONFLICT = "NameConflict"
 
+    # What somebody has to install.
+    GATEWAY_API_MISSING = "GatewayAPIMissing"
+
     # What stops a pod, found in the kubelet's and the scheduler's own words.
     INSUFFICIENT_GPU = "InsufficientGPU"
     UNSCHEDULABLE = "Unschedulable"

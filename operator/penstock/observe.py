@@ -12,6 +12,7 @@ from penstock import names
 from penstock.api.v1alpha1 import InferenceService
 from penstock.kinds import Kind, Manifest
 from penstock.names import Slot
+from penstock.rollout.ab_test import Verdict
 from penstock.rollout.analysis import Window
 from penstock.rollout.room import Fit, Room
 from penstock.rollout.route import SeenRoute
@@ -133,6 +134,8 @@ class Answers:
 
     smoke: Mapping[str, str | None] = field(default_factory=dict)  # pod -> what was wrong, None for nothing
     looked: tuple[Window, Window] | None = None  # counters since the last look: the new revision's, the old one's
+    arms: tuple[Window, Window] | None = None  # the same of an A/B test: A's, the stable revision's, and B's
+    verdict: Verdict | str | None = None  # of a complete A/B test, or why there is none
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from penstock.conditions import Facts, Problem
 from penstock.desired import children
 from penstock.desired.children import Plan, Stored
 from penstock.desired.deployment import Pods
+from penstock.desired.gateway import Routes
 from penstock.events import Recorder
 from penstock.gather import Gathered, gather
 from penstock.interviews import Interviews
@@ -36,10 +37,12 @@ from penstock.store import Key, ObjectId, Store
 log = structlog.get_logger(__name__)
 
 
-# What pods may be asked in one pass: the smoke test, then their counters.
-_MOST_QUESTIONS: Final = 2
+# What may be asked in one pass: the smoke test, then the pods' counters, then what an A/B test of these says.
+_MOST_QUESTIONS: Final = 3
 
-_REFUSALS: Final = frozenset({Reason.INVALID_SPEC, Reason.NAME_CONFLICT, Reason.QUOTA_EXCEEDED})
+_REFUSALS: Final = frozenset(
+    {Reason.INVALID_SPEC, Reason.NAME_CONFLICT, Reason.QUOTA_EXCEEDED, Reason.GATEWAY_API_MISSING}
+)
 
 
 class Reconciler:
@@ -94,7 +97,9 @@ class Reconciler:
                 await self._seed(service, facts.scale.seed, version)
                 return None
         is_current = await self._report(key, facts, now)
-        return requeue.look_again(facts, now) if is_current else timedelta()
+        # What stood still because it was refused goes on with the next pass, which nothing else need wake.
+        is_free_again = facts.problem is None and _is_refused(service)
+        return requeue.look_again(facts, now) if is_current and not is_free_again else timedelta()
 
     async def _decide(self, key: Key, gathered: Gathered, now: datetime) -> Facts:
         """Decide; where that needs to hear from pods, ask them and decide with their answers.
@@ -144,7 +149,7 @@ class Reconciler:
             preview=self._preview(service, decision),
             annotations=_remembered(facts),
             is_shared=decision.is_shared,
-            shares=decision.shares,
+            routes=Routes(decision.shares, decision.variant),
         )
         wanted = children.children(service, plan)
         return await apply(self._cluster, self._store, service, wanted, guard=switched)

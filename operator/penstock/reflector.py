@@ -45,7 +45,6 @@ class Reflector:
         self._enqueue = enqueue
         self._metrics = metrics
         self._version = ""
-        self._is_missing = False
         self.kind = kind
         self.namespace = namespace
         self.selector = selector
@@ -93,14 +92,9 @@ class Reflector:
         self._enqueue(self._store.retain(self.kind, self.namespace, listed, version=int(version)))
         self._version = version
         self.is_synced.set()
-        if self._is_missing:
-            # Nobody else tells those that could not have one so far.
-            self._is_missing = False
-            self._enqueue(self._store.services())
 
     def _without(self) -> None:
         """The cluster does not serve this kind, for now."""
-        self._is_missing = True
         self._enqueue(self._store.retain(self.kind, self.namespace, [], version=sys.maxsize))
         self.is_synced.set()
 

@@ -11,8 +11,11 @@ from penstock.names import Reason
 _PROGRESS_EVERY: Final = timedelta(seconds=3)
 # A spec that the API server refuses will not mend itself; a quota might be raised.
 REFUSED_AGAIN_AFTER: Final = timedelta(minutes=5)
-# A foreign object bears no label that we watch by: only a look tells that it has gone.
-_TAKEN_AGAIN_AFTER: Final = timedelta(seconds=5)
+# A foreign object bears no label that we watch by: only a look tells that it has gone, or that a kind is there now.
+_TRIED_AGAIN_AFTER: Final = {
+    Reason.NAME_CONFLICT: timedelta(seconds=5),
+    Reason.GATEWAY_API_MISSING: timedelta(seconds=20),
+}
 
 
 def look_again(facts: Facts, now: datetime) -> timedelta | None:
@@ -28,7 +31,7 @@ def look_again(facts: Facts, now: datetime) -> timedelta | None:
 
 
 def _after_problem(problem: Problem) -> timedelta:
-    return _TAKEN_AGAIN_AFTER if problem.reason is Reason.NAME_CONFLICT else REFUSED_AGAIN_AFTER
+    return _TRIED_AGAIN_AFTER.get(problem.reason, REFUSED_AGAIN_AFTER)
 
 
 def _is_loading(facts: Facts) -> bool:

@@ -1,6 +1,7 @@
 """Behind a gateway: the route, its Services, and a canary whose share is the route's and not the pods'."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from penstock.kinds import HTTP_ROUTE, INFERENCE_SERVICE, SERVICE
 
 from tests.control_plane.gateway import Gateway, accept, is_taken, shares
 from tests.control_plane.objects import Manifest, Objects, assert_condition, blockers, image
+from tests.control_plane.operator_process import Installation, Operator
 from tests.control_plane.test_operator_blue_green import act, in_phase, leads_to, rollout, serving
 from tests.control_plane.test_operator_canary import at_a_step, canary, sizes
 from tests.control_plane.waiting import eventually, throughout
@@ -156,7 +158,7 @@ def test_a_step_begins_when_the_gateway_has_taken_its_share(objects: Objects, na
     eventually(lambda: serving(objects, name, "1"))
     gateway.is_slow = True
     objects.edit(name, predictor=image("2"))
-    eventually(lambda: _waits_for(objects, name, "the gateway has not taken its share yet"))
+    eventually(lambda: _waits_for(objects, name, "the gateway has not taken the route yet"))
     throughout(lambda: in_phase(objects, name, "Scaling"), seconds=1.5)
     gateway.is_slow = False
     eventually(lambda: at_a_step(objects, name, step=2))
@@ -180,6 +182,96 @@ def test_the_weights_are_the_same_after_a_wiped_status(objects: Objects, name: s
     eventually(lambda: serving(objects, name, "2"))
 
 
+def ab_test(**fields: Any) -> dict[str, Any]:
+    """Fake pods count nothing, so that it lasts until a person ends it."""
+    compared = {"header": {"name": "x-arm", "value": "b"}, "durationSeconds": 1}
+    return {"strategy": "BlueGreen", "abTest": compared, "blueGreen": {"holdSeconds": 0}, **fields}
+
+
+def marked(objects: Objects, name: str) -> dict[str, Any]:
+    """The rule for marked requests, once a gateway has taken it. Raises AssertionError where there is none."""
+    found = route(objects, name)
+    assert is_taken(found), found
+    assert len(found["spec"]["rules"]) == 2, found
+    first: dict[str, Any] = found["spec"]["rules"][0]
+    return first
+
+
+def compares(objects: Objects, name: str) -> Manifest:
+    """Raises AssertionError where no A/B test is under way."""
+    found = in_phase(objects, name, "Waiting")
+    assert found["message"].startswith("A/B test: "), found
+    assert found["abTest"]["startedAt"]
+    return found
+
+
+def test_an_ab_test_leads_marked_requests_to_the_new_revision_until_somebody_promotes_it(
+    objects: Objects, name: str, gateway: Gateway
+) -> None:
+    objects.serve(name, networking=BEHIND, rollout=ab_test(), minReplicas=2)
+    eventually(lambda: serving(objects, name, "1"))
+    objects.edit(name, predictor=image("2"))
+    eventually(lambda: compares(objects, name))
+    rule = marked(objects, name)
+    assert rule["matches"][0]["headers"] == [{"type": "Exact", "name": "x-arm", "value": "b"}]
+    assert [backend["name"] for backend in rule["backendRefs"]] == [f"{name}-green"]
+    assert shared(objects, name) == {name: 1}
+    assert leads_to(objects, name) == "blue"
+    act(objects, name, "promote")
+    eventually(lambda: serving(objects, name, "2"))
+    eventually(lambda: _has_rules(objects, name, 1))
+
+
+def _has_rules(objects: Objects, name: str, count: int) -> None:
+    found = route(objects, name)
+    assert is_taken(found)
+    assert len(found["spec"]["rules"]) == count
+
+
+def test_an_aborted_ab_test_keeps_its_pods_until_the_gateway_leads_nobody_there(
+    objects: Objects, name: str, gateway: Gateway
+) -> None:
+    objects.serve(name, networking=BEHIND, rollout=ab_test())
+    eventually(lambda: serving(objects, name, "1"))
+    objects.edit(name, predictor=image("2"))
+    eventually(lambda: compares(objects, name))
+    gateway.is_slow = True
+    act(objects, name, "abort")
+    throughout(lambda: _has_new_pods(objects, name, 1), seconds=0.5)
+    gateway.is_slow = False
+    eventually(lambda: in_phase(objects, name, "RolledBack"))
+    eventually(lambda: _has_sizes(objects, name, {"1": 1, "2": 0}))
+
+
+def _has_sizes(objects: Objects, name: str, expected: dict[str, int]) -> None:
+    assert sizes(objects, name) == expected
+
+
+def test_a_wiped_status_and_a_new_operator_leave_the_arms_of_a_test_as_they_are(
+    own_objects: Objects, own_installation: Installation, tmp_path: Path, name: str
+) -> None:
+    gateway = Gateway(own_objects).start()
+    operator = Operator(own_installation, tmp_path).start().wait_until_leading()
+    try:
+        own_objects.serve(name, networking=BEHIND, rollout=ab_test())
+        eventually(lambda: serving(own_objects, name, "1"))
+        own_objects.edit(name, predictor=image("2"))
+        eventually(lambda: compares(own_objects, name))
+        before = route(own_objects, name)["metadata"]["generation"]
+        wiped = {"status": {"rollout": None, "components": None}}
+        own_objects.patch(INFERENCE_SERVICE, name, wiped, subresource="status")
+        eventually(lambda: compares(own_objects, name))
+        operator.kill()
+        operator = Operator(own_installation, tmp_path).start().wait_until_leading()
+        operator.settle()
+        compares(own_objects, name)
+        assert route(own_objects, name)["metadata"]["generation"] == before
+    finally:
+        gateway.stop()
+        operator.stop()
+    assert gateway.led_nowhere == []
+
+
 def test_a_cluster_without_the_gateway_api_says_so_and_goes_on_once_it_has_it(
     control_plane: Cluster, objects: Objects, name: str
 ) -> None:
@@ -189,7 +281,7 @@ def test_a_cluster_without_the_gateway_api_says_so_and_goes_on_once_it_has_it(
     objects.annotate(name, restarted_at="later")
 
     def refused() -> None:
-        told = assert_condition(objects.service(name), "Stalled", "True", "InvalidSpec")["message"]
+        told = assert_condition(objects.service(name), "Stalled", "True", "GatewayAPIMissing")["message"]
         assert told.startswith("spec.networking.gateway: this cluster does not serve gateway.networking.k8s.io/v1")
 
     try:
@@ -197,6 +289,6 @@ def test_a_cluster_without_the_gateway_api_says_so_and_goes_on_once_it_has_it(
         assert_condition(objects.service(name), "Ready", "True")
     finally:
         gateway_api.install_crds(control_plane)
-    # A kind that is not there is looked for every half minute at the latest.
+    # A kind that is not there is looked for every 20 seconds.
     eventually(lambda: _asks_for(objects, name, {name: 1}), within=40)
     eventually(lambda: serving(objects, name, "1"))

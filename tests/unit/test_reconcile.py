@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from penstock import errors, names
+from penstock import errors, names, requeue
 from penstock.apply import Vanished
 from penstock.kinds import (
     CONTROLLER_REVISION,
@@ -297,6 +297,16 @@ class TestDrift:
         place.cluster.faults["apply", "Service"] = errors.QuotaExceeded(403, "Forbidden", "exceeded quota: services")
         await place.look()
         assert place.condition("Stalled") == ("True", "QuotaExceeded")
+
+    async def test_what_stood_still_because_it_was_refused_goes_on_by_itself(self) -> None:
+        place = Place()
+        refusal = errors.QuotaExceeded(403, "Forbidden", "exceeded quota: services")
+        place.cluster.faults["apply", "Service"] = refusal
+        assert await place.look() == requeue.REFUSED_AGAIN_AFTER
+        # Decided while it stood still: only the next pass is free to take a step.
+        assert await place.look() == timedelta()
+        assert place.condition("Stalled")[0] == "False"
+        assert await place.look() == DEADLINE
 
 
 class TestPaused:

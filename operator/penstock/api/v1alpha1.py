@@ -30,7 +30,14 @@ class InferenceServiceSpec(Model):
                 "self.rollout.strategy == self.predictor.deploymentStrategy.type",
                 "rollout.strategy must agree with predictor.deploymentStrategy.type; leave one of them out",
                 path=".rollout.strategy",
-            )
+            ),
+            rule(
+                "!(has(self.rollout) && has(self.rollout.abTest)) || "
+                "(has(self.networking) && has(self.networking.gateway))",
+                "rollout.abTest needs networking.gateway, which leads the marked requests to the new revision",
+                path=".networking.gateway",
+                reason="FieldValueRequired",
+            ),
         )
     )
 

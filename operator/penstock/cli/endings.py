@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from penstock.api.status import RolloutPhase, RolloutStatus
+from penstock.api.status import AbTestStatus, RolloutPhase, RolloutStatus
 from penstock.cli.layout import relative
 
 
@@ -66,12 +66,22 @@ def _testing(case: Case) -> str:
 def _waiting(case: Case) -> str:
     opens = case.rollout.gate_opens_at
     is_canary = case.rollout.canary is not None
+    if case.rollout.ab_test is not None and case.rollout.tested_at is None:
+        return _compared(case.rollout.ab_test, case)
     if opens is None:
         why = "this step has pause: true" if is_canary else "spec.rollout.blueGreen.autoPromote is false"
         return f"It goes on with {{promote}}: {why}. {case.way_back}"
     if is_canary and opens <= case.now:
         return _unproven("The step's time is over", "ends the step all the same", case)
     return f"It goes on by itself {when(opens, case.now)}, or now with {{promote}}. {case.way_back}"
+
+
+def _compared(test: AbTestStatus, case: Case) -> str:
+    if test.result is not None:
+        return f"The A/B test is over and you decide: {{promote}}, or {{retry}} to test again. {case.way_back}"
+    ends = f" {when(test.ends_at, case.now)} at the earliest" if test.ends_at and test.ends_at > case.now else ""
+    enough = f"The A/B test ends{ends} when both revisions have had enough requests"
+    return f"{enough}; {{promote}} leaves it out. {case.way_back}"
 
 
 def _scaling(case: Case) -> str:

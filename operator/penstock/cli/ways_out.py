@@ -48,6 +48,9 @@ WAYS_OUT: Final[Mapping[Reason, str]] = {
         "An object of that name belongs to somebody else and is never adopted: delete it, or give the service another "
         "name."
     ),
+    Reason.GATEWAY_API_MISSING: (
+        "Install the Gateway API's definitions and a gateway that goes by them, or leave out spec.networking.gateway."
+    ),
     Reason.INSUFFICIENT_GPU: "Free GPUs, add a node that has them, or ask for fewer of them or for fewer pods.",
     Reason.UNSCHEDULABLE: (
         "Compare what the pod asks for with what nodes offer: node selector, affinity, tolerations, CPU and memory "

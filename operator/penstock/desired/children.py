@@ -7,6 +7,7 @@ from penstock import names
 from penstock.api.v1alpha1 import InferenceService
 from penstock.desired import autoscaler, deployment, disruption, gateway, history, service
 from penstock.desired.deployment import Pods
+from penstock.desired.gateway import Routes
 from penstock.kinds import Manifest
 
 
@@ -28,7 +29,7 @@ class Plan:
     preview: names.Slot | None = None  # what the preview Service selects
     annotations: Mapping[str, str] = field(default_factory=dict)  # of the active Service
     is_shared: bool = False  # the active Service leads to both slots
-    shares: Mapping[names.Slot, int] = field(default_factory=dict)  # percent of what comes through the gateway, by slot
+    routes: Routes = field(default_factory=Routes)
 
 
 def children(owner: InferenceService, plan: Plan) -> list[Manifest]:
@@ -56,7 +57,7 @@ def _behind_a_gateway(owner: InferenceService, plan: Plan, template: Manifest) -
     if owner.spec.gateway is None:
         return []
     slots = [service.of_slot(owner, slot, template=_shown(plan, slot) or template) for slot in names.Slot]
-    return [*slots, gateway.http_route(owner, owner.spec.gateway, plan.shares)]
+    return [*slots, gateway.http_route(owner, owner.spec.gateway, plan.routes)]
 
 
 def _shown(plan: Plan, slot: names.Slot) -> Manifest | None:

@@ -1,6 +1,6 @@
 """BlueGreen: the new revision comes up in the slot without traffic, is tested, and takes over by one selector write.
 
-    Preparing -> Testing -> Waiting (soak, or the action promote) -> Scaling -> Switching -> Holding -> Stable
+    Preparing -> Testing -> Waiting (A/B test, soak, or the action promote) -> Scaling -> Switching -> Holding -> Stable
 
 The stable revision's slot is not touched before the hold is over, so that going back is one write as well. A stable
 revision that answers nothing never blocks the fix: then the first pod of the new one that is ready takes over.
@@ -13,7 +13,7 @@ from datetime import timedelta
 from penstock import failures
 from penstock.api.status import RolloutPhase, RolloutStatus
 from penstock.names import Reason, Slot
-from penstock.rollout import deadline, going_back, proving
+from penstock.rollout import arms, deadline, going_back, proving
 from penstock.rollout.decision import Decision, Situation, SlotPlan, at, beside, changed, slot_plan
 from penstock.rollout.in_place import promoted, timed_out
 
@@ -44,7 +44,12 @@ def _coming(s: Situation) -> Decision:
 
 
 def _tested(s: Situation) -> Decision:
-    """The gate: soak time, or the action promote."""
+    """The A/B test, if there is to be one; then the gate."""
+    return arms.compared(s, then=_at_the_gate, stay=lambda s, *told, at_a_gate: _step(s, *told, at_a_gate=at_a_gate))
+
+
+def _at_the_gate(s: Situation) -> Decision:
+    """Soak time, or the action promote."""
     options = s.seen.service.spec.rollout.blue_green
     tested_at = s.was.tested_at or s.now
     opens_at = tested_at + timedelta(seconds=options.auto_promote_after_seconds) if options.auto_promote else None
@@ -69,7 +74,7 @@ def _scaling(s: Situation, latched: int) -> Decision:
     if s.available < latched or s.stands:
         return _step(s, "Scaling", f"{_count(s, latched)} that it needs are available", replicas=latched)
     on = _step(s, "Switching", f"traffic is led to revision {s.current}", replicas=latched)
-    return replace(on, active=s.seen.idle, rollout=changed(on.rollout, is_promoted=None))
+    return replace(on, active=s.seen.idle, variant=None, rollout=changed(on.rollout, is_promoted=None))
 
 
 def _switched(s: Situation) -> Decision:
@@ -137,6 +142,7 @@ def _step(
         target=s.current,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, serving, s.wanted), s.seen.idle: there},
+        variant=arms.variant(s),
         requeue_at=None if s.stands or at_a_gate else marked.deadline_at,
     )
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from penstock.api.rollout import Way
-from penstock.api.status import RolloutPhase, RolloutStatus
+from penstock.api.status import AbTestStatus, RolloutPhase, RolloutStatus
 from penstock.failures import Cause
 from penstock.names import Slot
 from penstock.observe import Seen, SeenDeployment
@@ -29,6 +29,8 @@ class Asks:
 
     smoke: frozenset[str] = frozenset()  # pods to send the smoke test to
     look: bool = False  # at the counters of both slots' pods
+    arms: bool = False  # the same, for an A/B test
+    judge: AbTestStatus | None = None  # this A/B test, which is complete
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Decision:
     active: Slot
     slots: Mapping[Slot, SlotPlan]
     shares: Mapping[Slot, int] = field(default_factory=dict)  # percent of what comes through a gateway, by slot
+    variant: Slot | None = None  # gets the requests that an A/B test marks
     asks: Asks = Asks()
     requeue_at: datetime | None = None
     is_overdue: bool = False
@@ -170,9 +173,18 @@ def slot_plan(s: Situation, revision: str, replicas: int) -> SlotPlan:
 
 def parked(s: Situation) -> dict[Slot, SlotPlan]:
     """The slot that does not serve, without pods: kept, so that going back to it needs no new Deployment."""
-    if s.there is None or s.there.revision not in s.seen.templates:
+    revision = _beside(s)
+    if revision is None or revision not in s.seen.templates:
         return {}
-    return {s.seen.idle: replace(slot_plan(s, s.there.revision, 0), way="RollingUpdate", max_surge=None)}
+    return {s.seen.idle: replace(slot_plan(s, revision, 0), way="RollingUpdate", max_surge=None)}
+
+
+def _beside(s: Situation) -> str | None:
+    """What the other slot runs. A Deployment deleted from above its pods comes back for them: nobody else ends them."""
+    if s.there is not None:
+        return s.there.revision
+    left = (pod.revision for pod in s.seen.pods if pod.slot == s.seen.idle and not pod.is_leaving)
+    return next(left, None)
 
 
 def beside(s: Situation, revision: str, replicas: int) -> SlotPlan:
@@ -184,7 +196,8 @@ def beside(s: Situation, revision: str, replicas: int) -> SlotPlan:
 def as_it_is(s: Situation, replicas: int | None = None) -> dict[Slot, SlotPlan]:
     """The other slot with what it runs, and the pods that it has, or that many."""
     plans = parked(s)
-    if s.there is None or s.wanted == 0:
+    if s.wanted == 0:
         return plans
-    kept = s.there.wanted if replicas is None else replicas
+    had = s.there.wanted if s.there else 0
+    kept = had if replicas is None else replicas
     return {slot: replace(plan, replicas=kept) for slot, plan in plans.items()}

@@ -241,6 +241,7 @@ def _settled(s: Situation, *, is_failed: bool, phase: str) -> RolloutStatus:
         failed_revision=s.current if is_failed else None,
         reason=was.reason if is_failed else None,
         preview_slot=was.preview_slot,
+        ab_test=was.ab_test,  # what it has found is worth reading afterwards
         last_action=was.last_action,
         message=(_in_the_end(_told(s)) or again) if is_failed else f"revision {s.current} is rolled out",
     )

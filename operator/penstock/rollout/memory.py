@@ -65,7 +65,7 @@ def _none_later(told: Part, now: datetime) -> Part:
 
 
 # These lie ahead by what they say, and follow from others in every pass.
-_AHEAD: Final = frozenset({"deadline_at", "gate_opens_at", "hold_ends_at"})
+_AHEAD: Final = frozenset({"deadline_at", "ends_at", "gate_opens_at", "hold_ends_at"})
 
 
 @dataclass(frozen=True, slots=True)

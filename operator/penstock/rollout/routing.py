@@ -63,31 +63,40 @@ def is_by_route(s: Situation) -> bool:
 
 def lacks(s: Situation, weight: int) -> str | None:
     """What the canary's share in percent still waits for; None once the gateways lead requests by it."""
+    return _untaken(s, is_written=_now(s) == weight) if is_by_route(s) else None
+
+
+def lacks_variant(s: Situation) -> str | None:
+    """What the new revision's marked requests still wait for; None once the gateways lead them there."""
+    return _untaken(s, is_written=s.seen.route is not None and s.seen.route.variant is s.seen.idle)
+
+
+def _untaken(s: Situation, *, is_written: bool) -> str | None:
     route = s.seen.route
-    if not is_by_route(s):
-        return None
-    if route is None or not route.is_taken or _now(s) != weight:
-        return "the gateway has not taken its share yet"
+    if route is None or not is_written or not route.is_taken:
+        return "the gateway has not taken the route yet"
     if route.refusal is not None:
         return f"the gateway refuses the route: {route.refusal}"
     return None if route.is_accepted else "no gateway takes the route: see spec.networking.gateway"
 
 
 def keeping_what_is_led_to(s: Situation, decision: Decision) -> Decision:
-    """The same, but with a pod left in each slot to which a gateway may still lead requests."""
+    """The same, but with the pods of each slot to which a gateway may still lead requests."""
     route = s.seen.route
     if route is None or s.wanted == 0:
         return decision
-    kept = {
-        slot: _at_least_one(s, slot, plan) if route.may_lead_to(slot) else plan for slot, plan in decision.slots.items()
-    }
+    kept = {slot: _kept(s, slot, plan) if route.may_lead_to(slot) else plan for slot, plan in decision.slots.items()}
     return replace(decision, slots=kept)
 
 
-def _at_least_one(s: Situation, slot: Slot, plan: SlotPlan) -> SlotPlan:
+def _kept(s: Situation, slot: Slot, plan: SlotPlan) -> SlotPlan:
+    """At least one of them; and all, where another revision is to take their place beside those that serve."""
     found = s.seen.slots.get(slot)
-    has_pods = found is not None and found.wanted > 0 and found.revision == plan.revision
-    return replace(plan, replicas=1) if has_pods and plan.replicas == 0 else plan
+    if found is None or found.wanted == 0:
+        return plan
+    if found.revision == plan.revision:
+        return replace(plan, replicas=max(plan.replicas, 1))
+    return plan if slot in s.seen.selected_slots else SlotPlan(found.revision, found.wanted)
 
 
 def _of(s: Situation, canary: int) -> dict[Slot, int]:

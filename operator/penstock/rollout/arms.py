@@ -1,0 +1,81 @@
+"""The A/B test of a BlueGreen rollout: before the gate, a gateway leads marked requests to the new revision, arm B.
+
+The test begins when the gateway has taken the route, looks at both arms' counters until it is complete, and is judged
+once. The rule for marked requests stays until the switch, so that whoever met the new revision goes on meeting it.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, Protocol
+
+from penstock.api.rollout import AbTest
+from penstock.api.status import AbTestStatus, RolloutPhase
+from penstock.names import Reason, Slot
+from penstock.observe import Answers
+from penstock.rollout import ab_test, going_back, routing
+from penstock.rollout.ab_test import Verdict
+from penstock.rollout.decision import Asks, Decision, Situation
+
+_NOT_LED: Final = "the A/B test begins when the gateway leads marked requests to revision"
+
+
+class Stay(Protocol):
+    """A step in which nothing moves; at a gate the deadline's clock stands still."""
+
+    def __call__(self, s: Situation, phase: RolloutPhase, message: str, /, *, at_a_gate: bool) -> Decision: ...
+
+
+def compared(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay) -> Decision:
+    """On with `then` once the new revision has won, or without a test to make; if it has lost, that is the end."""
+    spec = s.seen.service.spec.rollout.ab_test
+    if spec is None or not routing.is_by_route(s) or s.was.is_promoted:
+        return then(s)
+    if s.was.ab_test is None:
+        waits = routing.lacks_variant(s)
+        if waits is not None or s.stands:
+            on = stay(s, "Waiting", f"{_NOT_LED} {s.current}: {waits or 'the rollout is paused'}", at_a_gate=False)
+            return on if s.stands or on.target != s.current else replace(on, variant=s.seen.idle)
+    s = s.remembering(ab_test=_looked(s, spec))
+    test = s.was.ab_test or AbTestStatus()
+    follows = ab_test.outcome(test, auto_promote=s.seen.service.spec.rollout.blue_green.auto_promote)
+    if follows == "promote":
+        return then(s)
+    if follows == "give-up":
+        why = f"revision {s.current} lost its A/B test: {ab_test.standing(test)}"
+        return going_back.fail(s, Reason.AB_TEST_LOST, why)
+    asked = "; the actions promote, abort and retry say what follows" if follows == "ask" else ""
+    on = stay(s, "Waiting", f"A/B test: {ab_test.standing(test)}{asked}", at_a_gate=True)
+    return on if s.stands or follows == "ask" else _asking(s, on, spec)
+
+
+def variant(s: Situation) -> Slot | None:
+    """Where marked requests go in a step of the way to the switch: on to where they went, while it answers."""
+    is_led = s.was.ab_test is not None or (s.seen.route is not None and s.seen.route.variant is s.seen.idle)
+    return s.seen.idle if is_led and s.available and s.seen.service.spec.rollout.ab_test else None
+
+
+def _looked(s: Situation, spec: AbTest) -> AbTestStatus | None:
+    """The test with what this pass has looked at, and with its verdict."""
+    told, answers = s.was.ab_test, s.seen.answers
+    if answers is None or (told is None and answers.arms is None):
+        return told
+    if told is None:
+        return ab_test.begun(spec, s.now)
+    if answers.arms is not None:
+        told = ab_test.counted(told, spec, *answers.arms, s.now)
+    if isinstance(answers.verdict, Verdict):
+        return ab_test.concluded(told, spec, answers.verdict)
+    return told if answers.verdict is None else ab_test.not_judged(told, answers.verdict, s.now)
+
+
+def _asking(s: Situation, on: Decision, spec: AbTest) -> Decision:
+    """A look at the arms, or the judgement, when it is due and this pass has not had it."""
+    told, answers = s.was.ab_test, s.seen.answers or Answers()
+    if told is None:
+        return replace(on, asks=Asks(arms=True))
+    again = ab_test.next_look_at(told, s.seen.service.spec.rollout.analysis)
+    has_looked = answers.arms is not None
+    if ab_test.is_complete(told, spec):
+        is_due = answers.verdict is None and (has_looked or s.now >= again)
+        return replace(on, asks=Asks(judge=told if is_due else None), requeue_at=max(again, s.now))
+    return replace(on, asks=Asks(arms=s.now >= again and not has_looked), requeue_at=max(again, s.now))
