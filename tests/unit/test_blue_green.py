@@ -318,6 +318,12 @@ class TestAfterTheSwitch:
         held = decided(place(again.rollout, rolled_out("v2"), old(), new(), selected=GREEN), now=at(31))
         assert held.rollout.hold_ends_at == at(331)
 
+    @pytest.mark.parametrize("pod", [crash_looping("new-0", "v2"), leaving(ready_pod("new-0", "v2"))])
+    def test_nothing_is_decided_of_one_that_stops_while_hands_are_off(self, pod: SeenPod) -> None:
+        about = place(self.holding(), starting("v2"), old(), green(pod), selected=GREEN)
+        decision = decided(about, now=at(1), is_stopped=True)
+        assert (decision.failed, decision.active) == (None, GREEN)
+
     def test_one_that_is_suspended_has_not_failed(self) -> None:
         about = place(self.holding(), starting("v2"), old(), leaving(new()), selected=GREEN)
         spec = about.service.spec.model_copy(update={"suspend": True})

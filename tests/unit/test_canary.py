@@ -256,6 +256,11 @@ class TestAStep:
         assert "no pod of revision v2 answers for the moment; v1 has all traffic until one does" in decision.message
         assert decision.requeue_at == at(30) + DEADLINE  # The clock, which stood still at the step, runs.
 
+    def test_where_nothing_answers_at_all_it_says_so(self) -> None:
+        crashed = [crash_looping("old-0"), replace(crash_looping("new-0", "v2"), slot=GREEN)]
+        decision = decided(place(rollout(1), *crashed, wanted=2))
+        assert decision.message.endswith("no pod of revision v2 answers for the moment; v1 answers nothing either")
+
     def test_they_are_waited_for_no_longer_than_the_deadline(self) -> None:
         about = place(rollout(1), *old(1), replace(pending_pod("new-0", "v2"), slot=GREEN), wanted=2)
         assert decided(about, now=T0 + DEADLINE).rollout.reason == "ProgressDeadlineExceeded"

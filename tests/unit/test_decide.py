@@ -1,5 +1,6 @@
 """The rollout's policy: what the active slot is to run, from what was seen and the time."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from penstock import names
 from penstock.api.status import LastAction
 from penstock.failures import Cause
-from penstock.names import Reason
+from penstock.names import Reason, Slot
 from penstock.observe import Seen, SeenDeployment
 from penstock.rollout import memory
 from penstock.rollout.decide import needs_room
@@ -300,6 +301,26 @@ def test_an_overdue_first_deployment_says_so_and_asks_for_no_more_looks() -> Non
     decision = decided(during(under_way(to="v1", stable=None), starting("v1")), "v1", AT)
     assert decision.is_overdue
     assert decision.requeue_at is None
+
+
+def test_a_way_back_in_place_asks_for_no_more_pods_than_have_a_node() -> None:
+    # While one waits for a node, the Deployment controller ends none of the failed ones that wait for one, too.
+    failed = under_way(phase="Aborting", failed_revision="v2")
+    service = a_service(status=failed, minReplicas=2)
+    waiting = [pending("old-1"), pending("new-0", "v2")]
+    first = decided(seen(service, ready_pod("old-0"), *waiting, deployment=rolling("v1", wanted=2, new=2, old=0)))
+    assert first.slots[Slot.BLUE].replicas == 1
+    # Nor does it ask for them again before it is at rest.
+    about = seen(service, ready_pod("old-0"), deployment=rolling("v1", wanted=1, new=1, old=1))
+    assert (decided(about).phase, decided(about).slots[Slot.BLUE].replicas) == ("Aborting", 1)
+    done = decided(seen(service, ready_pod("old-0"), deployment=rolled_out("v1")))
+    assert (done.phase, done.slots[Slot.BLUE].replicas) == ("RolledBack", 2)
+
+
+def test_pods_beside_those_that_serve_go_though_their_deployment_was_deleted_from_above_them() -> None:
+    left = replace(ready_pod("left", "v3"), slot=Slot.GREEN)
+    decision = decided(during(stable_at("v1"), rolled_out("v1"), ready_pod(), left), "v1")
+    assert (decision.slots[Slot.GREEN].revision, decision.slots[Slot.GREEN].replicas) == ("v3", 0)
 
 
 def test_a_failure_names_its_cause() -> None:

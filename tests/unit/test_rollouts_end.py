@@ -1,113 +1,40 @@
-"""Every rollout ends, whatever users, pods and clocks do: a small simulated cluster, driven at random."""
+"""Every rollout ends, whatever users, pods, nodes and clocks do: a small simulated cluster, driven at random.
 
-from dataclasses import dataclass, field, replace
+The operator looks only when it is woken: by what it observes, by the time that it asked for, or because it has started.
+`HYPOTHESIS_PROFILE=long` makes many more examples.
+"""
+
+import os
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
+from typing import Final
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from penstock import failures, names, requeue
 from penstock.api.status import InferenceServiceStatus
-from penstock.names import ANNOTATION_ACTION, Slot
-from penstock.observe import Answers, Endpoints, Seen, SeenDeployment, SeenPod
+from penstock.conditions import Facts
+from penstock.names import Slot
+from penstock.observe import Answers, Seen
 from penstock.rollout import memory
 from penstock.rollout.analysis import Window
 from penstock.rollout.decide import decide
-from penstock.rollout.decision import Asks, Decision, SlotPlan
+from penstock.rollout.decision import Asks, Decision
 from penstock.scaling import Scale
 
-from tests.builders import DEADLINE, T0, WIPED, a_service, ready_pod, reported, seen, unready
+from tests.builders import DEADLINE, T0, WIPED, a_service, reported, seen
+from tests.simulated_cluster import ILLS, Cluster
 
-REVISIONS = ("v1", "v2", "v3", "v4")
-VERBS = ("promote", "promote-full", "abort", "retry", "rollback", "rollback=v1", "pause", "resume", "dance")
-
-
-@dataclass
-class Deployment:
-    """A Deployment controller in miniature: one pod more, then one old pod less, as readiness allows."""
-
-    slot: Slot
-    broken: set[str]
-    plan: SlotPlan | None = None
-    new: int = 0
-    old: int = 0
-    is_observed: bool = False
-
-    def write(self, plan: SlotPlan | None) -> None:
-        if plan is None:
-            self.plan, self.new, self.old = None, 0, 0
-            return
-        before = self.plan
-        if before is not None and before.revision != plan.revision:
-            # An old ReplicaSet's pods count again once their template is back; to the policy it makes no difference.
-            self.old, self.new = self.old + self.new, 0
-        if before is None or (before.revision, before.replicas) != (plan.revision, plan.replicas):
-            self.is_observed = False
-        self.plan = plan
-
-    def step(self) -> None:
-        if self.plan is None:
-            return
-        self.is_observed = True
-        wanted = self.plan.replicas
-        if self.old and (self.available_new or self.old > wanted or self.plan.way == "Recreate"):
-            self.old -= 1
-        elif self.new + self.old <= wanted:
-            self.new += 1
-        self.new = min(self.new, wanted)
-        self.old = 0 if wanted == 0 else self.old
-
-    @property
-    def available_new(self) -> int:
-        return 0 if self.plan is None or self.plan.revision in self.broken else self.new
-
-    @property
-    def is_complete(self) -> bool:
-        return (
-            self.plan is not None and self.is_observed and not self.old and self.available_new == self.plan.replicas > 0
-        )
-
-    def observed(self) -> SeenDeployment | None:
-        if self.plan is None:
-            return None
-        available, pods = self.old + self.available_new, self.old + self.new
-        return SeenDeployment(
-            self.plan.revision, self.plan.replicas, pods, self.new, available, available, self.is_observed
-        )
-
-    def pods(self) -> list[SeenPod]:
-        if self.plan is None:
-            return []
-        revision = self.plan.revision
-        kind = unready if revision in self.broken else ready_pod
-        made = [kind(f"{self.slot}-{revision}-{number}", revision) for number in range(self.new)]
-        made += [ready_pod(f"{self.slot}-old-{number}", "old") for number in range(self.old)]
-        return [replace(pod, slot=self.slot) for pod in made]
-
-
-@dataclass
-class Cluster:
-    """Two Deployments, a Service whose endpoints lag behind its selector, and what the Service remembers."""
-
-    broken: set[str] = field(default_factory=set)
-    selected: Slot | None = None
-    is_shared: bool = False  # the selector names no slot
-    led_to: frozenset[Slot] = frozenset()
-    annotations: dict[str, str] = field(default_factory=dict)
-    slots: dict[Slot, Deployment] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.slots = {slot: Deployment(slot, self.broken) for slot in Slot}
-
-    def pods(self) -> list[SeenPod]:
-        return [pod for deployment in self.slots.values() for pod in deployment.pods()]
-
-    def ready(self, slot: Slot | None) -> list[SeenPod]:
-        return [pod for pod in self.pods() if pod.slot == slot and pod.is_ready]
-
-    def endpoints(self) -> Endpoints:
-        inside = [pod for pod in self.pods() if pod.slot in self.led_to]
-        return Endpoints(frozenset(p.name for p in inside if p.is_ready), frozenset(p.name for p in inside))
+REVISIONS: Final = ("v1", "v2", "v3", "v4")
+STRATEGIES: Final = ("Auto", "BlueGreen", "BlueGreen", "Canary", "Canary", "Canary", "RollingUpdate", "Recreate")
+VERBS: Final = ("promote", "promote-full", "abort", "retry", "rollback", "rollback=v1", "pause", "resume", "dance")
+WRITES: Final = (*Slot, "service")
+# Without any news for so long, none is to come.
+_QUIET: Final = 3 * DEADLINE
+_MOST_WAKES: Final = 2000
+_LEADS: Final = (names.ANNOTATION_ACTIVE_SLOT, names.ANNOTATION_SHARED)
 
 
 class Rollouts(RuleBasedStateMachine):
@@ -116,6 +43,7 @@ class Rollouts(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = T0
+        self.uptime = timedelta()  # as a timer counts it, whatever becomes of the clock
         self.current = "v1"
         self.options: dict[str, object] = {"strategy": "BlueGreen"}
         self.action = ""
@@ -127,12 +55,20 @@ class Rollouts(RuleBasedStateMachine):
         self.cluster = Cluster()
         self.failing_tests: set[str] = set()
         self.decision: Decision | None = None
+        self.known: object = None  # what the operator has seen last; None when it has just started
+        self.due: timedelta | None = None  # when it is to look again
+
+    @initialize(strategy=st.sampled_from(STRATEGIES), replicas=st.integers(1, 3), rounds=st.sampled_from([0, 6, 6, 6]))
+    def begin_with_a_service_that_has_run_for_a_while(self, strategy: str, replicas: int, rounds: int) -> None:
+        self.options["strategy"], self.replicas = strategy, replicas
+        self.let_all_act(rounds)
+        self.current = "v2" if rounds else "v1"
 
     @rule(revision=st.sampled_from(REVISIONS))
     def edit_the_spec(self, revision: str) -> None:
         self.current = revision
 
-    @rule(strategy=st.sampled_from(["Auto", "BlueGreen", "BlueGreen", "Canary", "Canary", "RollingUpdate", "Recreate"]))
+    @rule(strategy=st.sampled_from(STRATEGIES))
     def edit_the_strategy(self, strategy: str) -> None:
         self.options["strategy"] = strategy
 
@@ -157,17 +93,40 @@ class Rollouts(RuleBasedStateMachine):
     def act(self, verb: str) -> None:
         self.action = f"{verb}:{next(self.ids)}"
 
-    @rule(revision=st.sampled_from(REVISIONS), is_broken=st.booleans())
-    def change_the_health_of_a_revision(self, revision: str, is_broken: bool) -> None:
-        (self.cluster.broken.add if is_broken else self.cluster.broken.discard)(revision)
+    @rule(revision=st.sampled_from(REVISIONS), ill=st.sampled_from([*ILLS, None, None]))
+    def change_the_health_of_a_revision(self, revision: str, ill: str | None) -> None:
+        self.cluster.ills.pop(revision, None)
+        if ill is not None:
+            self.cluster.ills[revision] = ill
 
     @rule(revision=st.sampled_from(REVISIONS), is_failing=st.booleans())
     def change_the_smoke_test_of_a_revision(self, revision: str, is_failing: bool) -> None:
         (self.failing_tests.add if is_failing else self.failing_tests.discard)(revision)
 
+    @rule(which=st.integers(0, 7), is_sick=st.booleans())
+    def change_the_health_of_a_pod(self, which: int, is_sick: bool) -> None:
+        for pod in self.cluster.pods[which : which + 1]:
+            pod.is_sick = is_sick
+
+    @rule(which=st.integers(0, 7))
+    def drain_a_pod(self, which: int) -> None:
+        for pod in self.cluster.pods[which : which + 1]:
+            pod.is_leaving = True
+
+    @rule(places=st.integers(1, 6))
+    def change_the_room(self, places: int) -> None:
+        self.cluster.places = places
+
+    @rule(slot=st.sampled_from(Slot), with_its_pods=st.booleans())
+    def delete_a_deployment(self, slot: Slot, with_its_pods: bool) -> None:
+        if with_its_pods:
+            self.cluster.write(slot, None)
+        self.cluster.slots[slot].write(None)
+
     @rule(seconds=st.sampled_from([-3600, 1, 60, 301, 601, 10_000]))
     def let_time_pass(self, seconds: int) -> None:
         self.now += timedelta(seconds=seconds)
+        self.uptime += timedelta(seconds=max(seconds, 0))
 
     @rule(is_paused=st.booleans())
     def keep_hands_off_or_not(self, is_paused: bool) -> None:
@@ -182,31 +141,67 @@ class Rollouts(RuleBasedStateMachine):
         self.status = WIPED
 
     @rule()
-    def let_the_deployment_controller_act(self) -> None:
-        for deployment in self.cluster.slots.values():
-            deployment.step()
+    def let_the_cluster_act(self) -> None:
+        self.cluster.let_the_controllers_act()
+        self.cluster.let_the_nodes_act(self.now)
 
     @rule()
     def let_the_endpoints_follow(self) -> None:
-        selected = self.cluster.selected
-        self.cluster.led_to = frozenset(Slot if self.cluster.is_shared else [selected] if selected else [])
+        self.cluster.let_the_endpoints_follow()
 
-    @rule(is_killed_between=st.booleans())
-    def make_a_pass(self, is_killed_between: bool) -> None:
-        """Children first, then the status; the operator may be killed in between."""
+    @rule(rounds=st.integers(1, 8))
+    def let_all_act(self, rounds: int) -> None:
+        """As long as nothing else happens, a pass follows on every news."""
+        for _ in range(rounds):
+            self.let_the_cluster_act()
+            self.let_the_endpoints_follow()
+            if self.is_woken:
+                self.make_a_pass()
+
+    @precondition(lambda self: self.is_woken)
+    @rule()
+    def make_a_pass(self) -> None:
+        """Children first, all at once, and then the status."""
+        about, decision = self._pass(frozenset(WRITES))
+        self.status = self._report(about, decision)
+        self.known = self._observed()
+        facts = Facts(about, decision, Scale(self.replicas), failures.causes(about, self.now))
+        after = requeue.look_again(facts, self.now)
+        self.due = None if after is None else self.uptime + after
+
+    @precondition(lambda self: self.is_woken)
+    @rule(written=st.frozensets(st.sampled_from(WRITES)))
+    def be_killed_in_a_pass(self, written: frozenset[str]) -> None:
+        self._pass(written)
+        self.known = self.due = None
+
+    @property
+    def is_woken(self) -> bool:
+        is_due = self.due is not None and self.uptime >= self.due
+        return is_due or self.known is None or self.known != self._observed()
+
+    def _observed(self) -> object:
+        return replace(self._seen(), answers=None), self.is_paused, self.replicas
+
+    def _pass(self, written: frozenset[str]) -> tuple[Seen, Decision]:
         about = self._seen()
-        decision = self._decide(about)
-        if not self.is_paused:
-            self._check_what_moves(about, decision)
-            for slot, deployment in self.cluster.slots.items():
-                deployment.write(decision.slots.get(slot))
-            self.cluster.selected, self.cluster.is_shared = decision.active, decision.is_shared
-            is_first = decision.phase == "Stable" and decision.rollout.last_action is None
-            if decision.stable and (not is_first or self.cluster.annotations):
-                self.cluster.annotations = memory.notes(decision.rollout)
-        if not is_killed_between:
-            self.status = self._report(about, decision)
+        about, decision = self._decide(about)
         self.decision = decision
+        if self.is_paused:
+            return about, decision
+        self._check_what_moves(about, decision)
+        for slot in Slot:
+            if slot in written:
+                self.cluster.write(slot, decision.slots.get(slot))
+        if "service" in written:
+            self._write_the_service(decision)
+        return about, decision
+
+    def _write_the_service(self, decision: Decision) -> None:
+        self.cluster.selected, self.cluster.is_shared = decision.active, decision.is_shared
+        is_first = decision.phase == "Stable" and decision.rollout.last_action is None
+        if decision.stable and (not is_first or self.cluster.annotations):
+            self.cluster.annotations = memory.notes(decision.rollout)
 
     def _check_what_moves(self, about: Seen, decision: Decision) -> None:
         """What a pass may never do, whatever happened before it."""
@@ -218,12 +213,14 @@ class Rollouts(RuleBasedStateMachine):
             plan = decision.slots.get(slot)
             goes = deployment.wanted > 0 and (plan is None or plan.replicas == 0)
             if goes and self.replicas and decision.is_shared:
-                assert about.ready(slot.other), "the last pods of a share go before the others answer"
+                is_missed = about.ready(slot) and not about.ready(slot.other)
+                assert not is_missed, "the last pods of a share go before the others answer"
             elif goes and self.replicas:
                 assert slot is not decision.active
                 assert not is_switch, "pods go in the very pass that leads traffic away from them"
             if is_switch and plan is not None:
                 assert plan.revision == deployment.revision, "what traffic moves between is not edited meanwhile"
+        self._check_why(about, decision, is_switch=is_switch)
         planned = sum(plan.replicas for plan in decision.slots.values())
         assert planned <= 2 * max(self.replicas, 3)
         if decision.is_shared:
@@ -231,28 +228,62 @@ class Rollouts(RuleBasedStateMachine):
         elif self.cluster.is_shared and self.replicas:
             assert not about.ready(decision.active.other), "traffic is taken from pods that answer"
 
+    def _check_why(self, about: Seen, decision: Decision, *, is_switch: bool) -> None:
+        """What was tested gives way, and what was not takes over, for a fault of the pods alone."""
+        was, told = about.service.status.rollout, decision.rollout
+        if told.reason == "StoppedServing" and (was is None or was.reason != told.reason):
+            assert any(pod.told in ILLS for pod in self.cluster.pods if pod.revision == self.current)
+        plan = decision.slots.get(decision.active)
+        is_untested = told.smoke_test is None or not told.smoke_test.passed
+        if is_switch and is_untested and plan and plan.revision == self.current and told.strategy == "BlueGreen":
+            assert all(pod.told in (*ILLS, "without a node") for pod in self.cluster.of(about.active))
+
     @invariant()
     def two_decisions_on_the_same_observation_are_equal(self) -> None:
-        about = self._seen()
-        first = self._decide(about)
-        again = self._decide(self._seen(self._report(about, first)))
+        about, first = self._decide(self._seen())
+        _, again = self._decide(replace(self._seen(self._report(about, first)), annotations=self._noted(first)))
         # The reason may turn from what just happened to how things stand.
         assert self._report(about, again) == self._report(about, first)
         assert (again.target, again.active, again.slots) == (first.target, first.active, first.slots)
 
+    def _noted(self, decision: Decision) -> dict[str, str]:
+        """What the Service tells afterwards; where it leads is as it was."""
+        before = dict(self.cluster.annotations)
+        if self.is_paused or not before:
+            return before
+        after = {key: value for key, value in memory.notes(decision.rollout).items() if key not in _LEADS}
+        return after | {key: before[key] for key in _LEADS if key in before}
+
     def teardown(self) -> None:
         """Without new input every rollout ends, or stands where the status says."""
-        for _ in range(8):
-            self._settle()
-            self.now += 2 * DEADLINE
+        for pod in self.cluster.pods:
+            pod.is_sick = False
         self._settle()
         self._assert_settled()
 
     def _settle(self) -> None:
-        for _ in range(14):
-            self.make_a_pass(is_killed_between=False)
-            self.let_the_deployment_controller_act()
+        """The cluster acts, and the operator when it is woken, until there is no news any more."""
+        news, since = self._news(), self.uptime
+        for _ in range(_MOST_WAKES):
+            self.let_the_cluster_act()
             self.let_the_endpoints_follow()
+            if self.is_woken:
+                self.make_a_pass()
+            elif self.due is not None:
+                self.now += self.due - self.uptime
+                self.uptime = self.due
+            elif news == self._news():
+                return
+            if news != self._news():
+                news, since = self._news(), self.uptime
+            if self.uptime - since > _QUIET:
+                return
+        raise AssertionError("it never comes to rest")
+
+    def _news(self) -> object:
+        decision = self.decision
+        told = decision and (decision.phase, decision.message, decision.active, decision.slots)
+        return self.cluster.endpoints(), [pod.seen() for pod in self.cluster.pods], told
 
     def _assert_settled(self) -> None:
         decision = self.decision
@@ -265,9 +296,9 @@ class Rollouts(RuleBasedStateMachine):
                 or decision.phase in ("Aborting", "Holding", "RolloutPaused")
             )
             return
-        if decision.stable in self.cluster.broken:
+        if decision.stable in self.cluster.ills:
             return  # It cannot arrive anywhere; that it says so is told elsewhere.
-        is_at_gate = decision.phase == "Waiting" and "the action promote" in decision.message
+        is_at_gate = decision.phase in ("Waiting", "Holding") and "the action promote" in decision.message
         assert decision.is_at_rest or decision.is_overdue or is_at_gate
         active = self.cluster.slots[decision.active]
         if decision.is_at_rest:
@@ -278,14 +309,13 @@ class Rollouts(RuleBasedStateMachine):
         assert self.status.rollout.phase == decision.phase
 
     def _seen(self, status: InferenceServiceStatus | None = None) -> Seen:
-        annotations = {ANNOTATION_ACTION: self.action} if self.action else {}
+        annotations = {names.ANNOTATION_ACTION: self.action} if self.action else {}
         service = a_service(rollout=self.options, status=status or self.status, annotations=annotations)
-        slots = {slot: found for slot, each in self.cluster.slots.items() if (found := each.observed())}
         return seen(
             service,
-            *self.cluster.pods(),
+            *(pod.seen() for pod in self.cluster.pods),
             current=self.current,
-            slots=slots,
+            slots={slot: found for slot, each in self.cluster.slots.items() if (found := each.seen())},
             selected=self.cluster.selected,
             endpoints=self.cluster.endpoints(),
             annotations=self.cluster.annotations,
@@ -293,14 +323,14 @@ class Rollouts(RuleBasedStateMachine):
             is_smoke_tested=True,
         )
 
-    def _decide(self, about: Seen) -> Decision:
+    def _decide(self, about: Seen) -> tuple[Seen, Decision]:
         decision = self._once(about)
         for _ in range(2):
             if decision.asks == Asks():
                 break
             about = replace(about, answers=self._answers(about, decision.asks))
             decision = self._once(about)
-        return decision
+        return about, decision
 
     def _answers(self, about: Seen, asks: Asks) -> Answers:
         before = about.answers or Answers()
@@ -314,11 +344,13 @@ class Rollouts(RuleBasedStateMachine):
 
     def _once(self, about: Seen) -> Decision:
         is_stopped = self.is_paused or self.replicas == 0
-        return decide(about, [], self.now, wanted=self.replicas, is_stopped=is_stopped)
+        return decide(about, failures.causes(about, self.now), self.now, wanted=self.replicas, is_stopped=is_stopped)
 
     def _report(self, about: Seen, decision: Decision) -> InferenceServiceStatus:
         return reported(decision, about, self.now, Scale(self.replicas)).status
 
 
-Rollouts.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+settings.register_profile("rollouts", max_examples=60, stateful_step_count=40, deadline=None)
+settings.register_profile("long", max_examples=1500, stateful_step_count=40, deadline=None)
+Rollouts.TestCase.settings = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "rollouts"))
 TestRollouts = Rollouts.TestCase

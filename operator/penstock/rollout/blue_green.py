@@ -80,7 +80,7 @@ def _scaling(s: Situation, latched: int) -> Decision:
 def _switched(s: Situation) -> Decision:
     """The selector leads to the new revision."""
     home = s.there is not None and s.there.revision == s.stable
-    if home and s.wanted and not s.seen.ready(s.seen.active) and s.seen.ready(s.seen.idle):
+    if home and s.wanted and not s.is_stopped and not s.seen.ready(s.seen.active) and s.seen.ready(s.seen.idle):
         return _silent(s)
     if s.was.switched_at is None and not _has_arrived(s):
         return _post(s, "Switching", f"waiting until all traffic reaches revision {s.current}", clock=True)

@@ -93,9 +93,10 @@ def _lacks(s: Situation, target: Counts, weight: int) -> str | None:
 def _silent(s: Situation, target: Counts) -> Decision:
     """None of the new pods answers: the Service leads to the old ones alone meanwhile, by itself."""
     stopped = proving.stopped(s)
-    if stopped is not None and s.seen.is_shared and s.seen.ready(s.seen.active):
+    if stopped is not None and s.seen.is_shared and s.seen.ready(s.seen.active) and not s.is_stopped:
         return going_back.fail(s, Reason.STOPPED_SERVING, stopped)
-    waits = f"no pod of revision {s.current} answers for the moment; {s.stable} has all traffic until one does"
+    others = "has all traffic until one does" if s.seen.ready(s.seen.active) else "answers nothing either"
+    waits = f"no pod of revision {s.current} answers for the moment; {s.stable} {others}"
     return _stay(s, sharing.towards(s, target), "Scaling", f"{_step_of(s)}: {waits}")
 
 

@@ -34,7 +34,7 @@ def given_up(s: Situation, reason: Reason, message: str) -> Situation:
         phase="Aborting",
         # In place, the way back has to do with as many as there was room for too.
         latched_replicas=s.was.latched_replicas if s.was.max_surge is not None else None,
-        progressed_at=s.now,
+        deadline_at=None,
         is_paused=None,
         is_promoted=None,
         is_fully_promoted=None,
@@ -64,7 +64,7 @@ def give_way(s: Situation, phase: RolloutPhase, message: str) -> Decision:
         rollout=at(s, changed(s.was, paused_at=paused_at), phase, message),
         target=s.stable if phase == "Aborting" else s.current,
         active=s.seen.active,
-        slots={s.seen.active: slot_plan(s, s.stable, now.stable), **_making_room(s, now.canary)},
+        slots={s.seen.active: slot_plan(s, s.stable, now.stable), **as_it_is(s, now.canary)},
         shares=routing.weights_back(s),
     )
 
@@ -84,18 +84,10 @@ def give_way_to_the_next(s: Situation) -> Decision:
         rollout=changed(s.was, phase="Preparing", message=told, shared_revision=None),
         target=s.current,
         active=s.seen.idle,
-        slots={s.seen.active: slot_plan(s, s.stable, now.stable), **_making_room(s, now.canary)},
+        slots={s.seen.active: slot_plan(s, s.stable, now.stable), **as_it_is(s, now.canary)},
         # The endpoints are the same before and after: no event would tell that the Service has been written.
         requeue_at=s.now,
     )
-
-
-def _making_room(s: Situation, replicas: int) -> dict[Slot, SlotPlan]:
-    """The canary's slot. A Deployment deleted from above its pods comes back for them: nobody else ends them."""
-    revision = s.was.shared_revision
-    if s.there is None and revision in s.seen.templates:
-        return {s.seen.idle: beside(s, revision, replicas)}
-    return as_it_is(s, replicas)
 
 
 def at_rest(s: Situation) -> Decision:
@@ -128,12 +120,12 @@ def switch_back(s: Situation) -> Decision:
 
 def _clocked(s: Situation) -> tuple[RolloutStatus, bool]:
     """The way back has the time of a rollout to bring the stable revision's pods to strength; then any must do."""
-    has_begun = s.was.phase == "Aborting"
-    began = (s.was.progressed_at if has_begun else None) or s.now
-    ends_at = began + timedelta(seconds=s.seen.service.spec.rollout.progress_deadline_seconds)
+    latest = s.now + timedelta(seconds=s.seen.service.spec.rollout.progress_deadline_seconds)
+    begun = s.was.deadline_at if s.was.phase == "Aborting" else None
+    ends_at = min(begun or latest, latest)
     # The clock of a newer revision, whose turn comes after it, stands still.
     paused_at = None if s.current in (s.stable, s.was.failed_revision) else s.was.paused_at or s.now
-    return changed(s.was, progressed_at=began, deadline_at=ends_at, paused_at=paused_at), s.now >= ends_at
+    return changed(s.was, deadline_at=ends_at, paused_at=paused_at), s.now >= ends_at
 
 
 def _prepare(s: Situation) -> Decision:
@@ -153,8 +145,17 @@ def _on_the_way(s: Situation) -> Decision:
         rollout=changed(s.was, phase="Aborting", message=_way_back(s)),
         target=s.stable,
         active=s.seen.active,
-        slots={s.seen.active: slot_plan(s, s.stable, s.seated), **there},
+        slots={s.seen.active: slot_plan(s, s.stable, _placed(s)), **there},
     )
+
+
+def _placed(s: Situation) -> int:
+    """As many as have a node: while others wait for one, the Deployment controller ends none of the failed ones.
+
+    Those that are left out come when it is at rest: asking for them before would only have them wait again.
+    """
+    written = s.here.wanted if s.here and s.here.wanted else s.seated
+    return max(min(s.seated, written) - sharing.waiting(s, s.seen.active), 1) if s.seated else 0
 
 
 def _way_back(s: Situation) -> str:
