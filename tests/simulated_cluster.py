@@ -63,6 +63,7 @@ class Deployment:
     plan: SlotPlan | None = None
     status: tuple[int, int, int] = (0, 0, 0)  # pods, those of the revision, those that are available
     is_observed: bool = False
+    is_refused: bool = False  # a quota keeps pods from being created
 
     def write(self, plan: SlotPlan | None) -> None:
         before = self.plan
@@ -76,15 +77,27 @@ class Deployment:
         if self.plan is None:
             return None
         pods, updated, available = self.status
-        wanted, is_observed = self.plan.replicas, self.is_observed
-        return SeenDeployment(self.plan.revision, wanted, pods, updated, available, available, is_observed)
+        return SeenDeployment(
+            self.plan.revision,
+            self.plan.replicas,
+            replicas=pods,
+            updated=updated,
+            ready=available,
+            available=available,
+            is_observed=self.is_observed,
+            creation_failure="exceeded quota: pods" if self.is_refused else None,
+        )
 
 
 @dataclass
 class Cluster:
-    """`ills` says which revisions do not work, and how; `places` is how many pods there is room for."""
+    """`ills` says which revisions do not work, and how; `places` is how many pods there is room for.
+
+    Those beyond them wait for a node, or by a quota are not even created.
+    """
 
     places: int = 8
+    has_quota: bool = False
     ills: dict[str, str] = field(default_factory=dict)
     selected: Slot | None = None
     is_shared: bool = False  # the selector names no slot
@@ -160,8 +173,10 @@ class Cluster:
         _end(well[: max(min(over, spare - len(ill)), 0)] if plan.replicas else old)
 
     def _created(self, slot: Slot, revision: str, number: int) -> list[Pod]:
-        made = [Pod(f"{slot}-{revision}-{next(self.names)}", slot, revision) for _ in range(number)]
+        allowed = max(min(number, self.places - len(self.pods)), 0) if self.has_quota else number
+        made = [Pod(f"{slot}-{revision}-{next(self.names)}", slot, revision) for _ in range(allowed)]
         self.pods += made
+        self.slots[slot].is_refused = allowed < number
         return made
 
 

@@ -373,6 +373,13 @@ class TestTheWayBack:
         decision = decided(place(status, *old(1), pending_pod("old-1"), *new(1), wanted=2))
         assert sizes(decision) == (2, 0)
 
+    def test_they_give_up_a_place_in_a_quota_too(self) -> None:
+        status = rollout(2, failed_revision="v2", phase="Aborting")
+        about = place(status, *old(1), *new(1), wanted=2)
+        short = rolled_out("v1", 2, replicas=1, ready=1, available=1, creation_failure="exceeded quota: pods")
+        decision = decided(replace(about, slots={**about.slots, BLUE: short}))
+        assert sizes(decision) == (2, 0)
+
     def test_pods_of_a_newer_revision_are_no_canary_before_they_are_tested(self) -> None:
         # The operator was killed when it had written the Deployment of v3 and not yet the Service, which shared v2.
         status = rollout(current_revision="v3", shared_revision="v2")

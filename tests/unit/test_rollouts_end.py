@@ -113,9 +113,9 @@ class Rollouts(RuleBasedStateMachine):
         for pod in self.cluster.pods[which : which + 1]:
             pod.is_leaving = True
 
-    @rule(places=st.integers(1, 6))
-    def change_the_room(self, places: int) -> None:
-        self.cluster.places = places
+    @rule(places=st.integers(1, 6), has_quota=st.booleans())
+    def change_the_room(self, places: int, has_quota: bool) -> None:
+        self.cluster.places, self.cluster.has_quota = places, has_quota
 
     @rule(slot=st.sampled_from(Slot), with_its_pods=st.booleans())
     def delete_a_deployment(self, slot: Slot, with_its_pods: bool) -> None:

@@ -1,5 +1,6 @@
 """Both slots serve, as under a canary: what there is of each, and the next sizes on the way to a share."""
 
+from penstock import failures
 from penstock.names import Slot
 from penstock.rollout.decision import Situation
 from penstock.rollout.shares import Counts, next_counts
@@ -79,5 +80,6 @@ def _may_be_missing(s: Situation) -> int:
 
 
 def waiting(s: Situation, slot: Slot) -> int:
-    """Pods of the slot for which there is no node."""
-    return sum(1 for pod in s.seen.pods if pod.slot == slot and pod.unschedulable is not None and not pod.is_leaving)
+    """Pods of the slot for which there is no node, or no room in a quota."""
+    pods = (pod for pod in s.seen.pods if pod.slot == slot and not pod.is_leaving)
+    return sum(1 for pod in pods if pod.unschedulable is not None) + failures.uncreated(s.seen, slot)
