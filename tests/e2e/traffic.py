@@ -136,6 +136,7 @@ class Traffic:
     fresh: int = 0
     pause_seconds: float = 0.05
     version_of: Callable[[str], str] = str
+    headers: dict[str, str] = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)
     streams: list[Stream] = field(default_factory=list)
     _exchanges: list["Future[None]"] = field(default_factory=list)
@@ -204,7 +205,7 @@ class Traffic:
         sent = time.monotonic()
         version, failure = "", None
         try:
-            async with session.post(self.url, json=self.body) as answer:
+            async with session.post(self.url, json=self.body, headers=self.headers) as answer:
                 text = await answer.text()
             if answer.status == 200:
                 version = self.version_of(text)
