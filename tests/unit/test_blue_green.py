@@ -106,6 +106,13 @@ class TestBeforeTheSwitch:
             assert decision.active is GREEN
             assert runs(decision, GREEN) == ("v2", 5)
 
+    def test_what_has_all_that_it_needs_takes_over_however_late(self) -> None:
+        late = rollout(phase="Scaling", latched_replicas=1, available_replicas=1)
+        decision = decided(place(late, rolled_out("v2"), old(), new()), now=T0 + 2 * DEADLINE)
+        assert (decision.phase, decision.active, decision.failed) == ("Switching", GREEN, None)
+        arrives = decided(place(decision.rollout, rolled_out("v2"), old(), new()), now=T0 + 3 * DEADLINE)
+        assert (arrives.phase, arrives.failed) == ("Switching", None)
+
     def test_it_waits_for_the_soak_and_the_deadline_does_not_run_meanwhile(self) -> None:
         options = {"blueGreen": {"autoPromoteAfterSeconds": 60}}
         about = place(rollout(), rolled_out("v2"), old(), new(), options=options)
@@ -398,6 +405,12 @@ class TestAfterTheSwitch:
         about = place(status, rolled_out("v2", 6), *pods, here=rolled_out("v1", 3), selected=GREEN, wanted=6)
         decision = decided(about, "v1")
         assert (decision.active, decision.message) == (BLUE, "going back to revision v1")
+
+    def test_a_spec_put_back_has_the_old_slot_made_again_if_it_was_deleted(self) -> None:
+        about = place(self.holding(), rolled_out("v2"), old(), new(), selected=GREEN)
+        decision = decided(replace(about, slots={GREEN: rolled_out("v2")}), "v1")
+        assert (decision.phase, decision.active) == ("Aborting", GREEN)
+        assert (runs(decision, GREEN), runs(decision, BLUE)) == (("v2", 1), ("v1", 1))
 
     def test_a_stable_revision_that_answers_nothing_does_not_block_a_newer_one_in_the_hold(self) -> None:
         about = place(self.holding(), rolled_out("v2"), crash_looping("old-0"), new(), selected=GREEN)

@@ -314,6 +314,10 @@ class TestTheEnd:
         assert (decision.phase, decision.active, decision.is_shared) == ("Switching", GREEN, False)
         assert decision.requeue_at == T0  # Nothing else would wake the pass that ends it.
 
+    def test_no_deadline_ends_what_has_all_that_it_needs(self) -> None:
+        decision = decided(place(rollout(3, available_replicas=2), *new(2), wanted=2), now=T0 + 2 * DEADLINE)
+        assert (decision.phase, decision.active, decision.failed) == ("Switching", GREEN, None)
+
     def test_then_the_new_revision_is_the_stable_one(self) -> None:
         about = place(rollout(None, canary=CanaryStatus(step=3)), *new(2), wanted=2, selected=GREEN)
         decision = decided(about)
@@ -372,6 +376,11 @@ class TestTheWayBack:
         status = rollout(2, failed_revision="v2", phase="Aborting")
         decision = decided(place(status, *old(1), pending_pod("old-1"), *new(1), wanted=2))
         assert sizes(decision) == (2, 0)
+
+    def test_they_stay_where_nothing_else_could_answer_though_no_endpoint_lists_them_yet(self) -> None:
+        about = place(rollout(1), *new(1), wanted=1)
+        decision = decided(replace(about, endpoints=behind(), slots={GREEN: rolled_out("v2")}), "v1")
+        assert sizes(decision) == (1, 1)
 
     def test_they_give_up_a_place_in_a_quota_too(self) -> None:
         status = rollout(2, failed_revision="v2", phase="Aborting")

@@ -317,6 +317,15 @@ def test_a_way_back_in_place_asks_for_no_more_pods_than_have_a_node() -> None:
     assert (done.phase, done.slots[Slot.BLUE].replicas) == ("RolledBack", 2)
 
 
+def test_a_way_back_in_place_stops_no_pod_that_answers_for_one_that_finds_no_node() -> None:
+    failed = under_way(phase="Aborting", failed_revision="v2", message="it failed")
+    service = a_service(status=failed, minReplicas=2)
+    pods = [ready_pod("old-0"), ready_pod("old-1"), pending("new-0", "v2")]
+    decision = decided(seen(service, *pods, deployment=rolling("v1", wanted=2, new=2, new_available=2, old=1)))
+    assert decision.slots[Slot.BLUE].replicas == 2
+    assert decision.message == "it failed; waiting: there is no room for 1 of the pods"
+
+
 def test_pods_beside_those_that_serve_go_though_their_deployment_was_deleted_from_above_them() -> None:
     left = replace(ready_pod("left", "v3"), slot=Slot.GREEN)
     decision = decided(during(stable_at("v1"), rolled_out("v1"), ready_pod(), left), "v1")

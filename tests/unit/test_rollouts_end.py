@@ -299,7 +299,11 @@ class Rollouts(RuleBasedStateMachine):
         if decision.stable in self.cluster.ills:
             return  # It cannot arrive anywhere; that it says so is told elsewhere.
         is_at_gate = decision.phase in ("Waiting", "Holding") and "the action promote" in decision.message
-        assert decision.is_at_rest or decision.is_overdue or is_at_gate
+        # No pod that serves goes for one that finds no room.
+        is_back = any(pod.is_ready and pod.revision == decision.stable for pod in self.cluster.pods)
+        is_waiting = decision.phase == "Aborting" and "; waiting: " in decision.message
+        is_short = is_waiting and (not is_back or "there is no room" in decision.message)
+        assert decision.is_at_rest or decision.is_overdue or is_at_gate or is_short
         active = self.cluster.slots[decision.active]
         if decision.is_at_rest:
             assert active.plan is not None

@@ -73,8 +73,10 @@ def _scaling(s: Situation, latched: int) -> Decision:
     s = s.remembering(latched_replicas=latched)
     if s.available < latched or s.stands:
         return _step(s, "Scaling", f"{_count(s, latched)} that it needs are available", replicas=latched)
-    on = _step(s, "Switching", f"traffic is led to revision {s.current}", replicas=latched)
-    return replace(on, active=s.seen.idle, variant=None, rollout=changed(on.rollout, is_promoted=None))
+    # It has all that it needs, however late: no deadline ends it here.
+    on = _step(s, "Switching", f"traffic is led to revision {s.current}", replicas=latched, at_a_gate=True)
+    switched = changed(on.rollout, is_promoted=None)
+    return replace(on, active=s.seen.idle, variant=None, rollout=switched, requeue_at=on.rollout.deadline_at)
 
 
 def _switched(s: Situation) -> Decision:

@@ -145,7 +145,8 @@ def _ending(s: Situation, target: Counts) -> Decision:
     if not is_alone or s.stands:
         waits = f"{there.canary} of {target.canary} new pods answer, {there.stable} old ones still do"
         return _stay(s, pods, "Scaling", f"revision {s.current} takes over: {waits}")
-    on = _stay(s, pods, "Switching", f"traffic is led to revision {s.current} alone")
+    # It has all that it needs, however late: no deadline ends it here.
+    on = _stay(s, pods, "Switching", f"traffic is led to revision {s.current} alone", at_a_gate=True)
     alone = changed(on.rollout, shared_revision=None)
     # The endpoints are the same before and after: no event would tell that the Service has been written.
     return replace(on, active=s.seen.idle, rollout=alone, shares={}, requeue_at=s.now)

@@ -5,6 +5,7 @@ one has a pod that answers; until then the traffic stays where it is. The pods o
 nothing leads to them any more.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -13,6 +14,7 @@ from penstock.api.status import RolloutPhase, RolloutStatus
 from penstock.names import Reason, Slot
 from penstock.rollout import routing, sharing
 from penstock.rollout.decision import Decision, Situation, SlotPlan, as_it_is, at, beside, changed, parked, slot_plan
+from penstock.rollout.shares import Counts
 
 _GOES_BACK: Final = "; going back to "
 _WAITING: Final = "; waiting: "
@@ -48,14 +50,14 @@ def back(s: Situation) -> Decision:
     if s.here is not None and s.here.revision != s.stable:
         if s.there is not None and s.there.revision == s.stable:
             return switch_back(s)
-        if s.was.strategy in ("BlueGreen", "Canary") and s.was.phase in ("Aborting", "RolloutPaused"):
+        if s.was.strategy in ("BlueGreen", "Canary") and not _is_at_rest(s):
             return _prepare(s)
     return at_rest(s) if _has_arrived(s) else _on_the_way(s)
 
 
 def give_way(s: Situation, phase: RolloutPhase, message: str) -> Decision:
     """A canary's pods end as the stable revision's come back; the Service leads to both until none of them is left."""
-    now = sharing.written(s) if s.was.is_paused else sharing.back(s)
+    now = sharing.written(s) if s.was.is_paused else _ending(s)
     # Its own clock begins when it is the next one's turn.
     paused_at = None if phase == "Aborting" else s.was.paused_at or s.now
     if not s.seen.ready(s.seen.active) and s.wanted:
@@ -67,6 +69,13 @@ def give_way(s: Situation, phase: RolloutPhase, message: str) -> Decision:
         slots={s.seen.active: slot_plan(s, s.stable, now.stable), **as_it_is(s, now.canary)},
         shares=routing.weights_back(s),
     )
+
+
+def _ending(s: Situation) -> Counts:
+    """The next sizes. Where no stable pod could answer, none of those that could goes, listed as an endpoint or not."""
+    now = sharing.back(s)
+    could = 0 if s.seen.ready(s.seen.active) else len(s.seen.ready(s.seen.idle))
+    return replace(now, canary=max(now.canary, min(could, sharing.written(s).canary)))
 
 
 def give_way_to_the_next(s: Situation) -> Decision:
@@ -141,8 +150,10 @@ def _prepare(s: Situation) -> Decision:
 def _on_the_way(s: Situation) -> Decision:
     """In place: the Deployment controller brings the stable template's pods back."""
     there = _kept_for_inspection(s) or (parked(s) if is_reached(s) else as_it_is(s))
+    waiting = sharing.waiting(s, s.seen.active)
+    short = f"there is no room for {waiting} of the pods" if waiting else ""
     return Decision(
-        rollout=changed(s.was, phase="Aborting", message=_way_back(s)),
+        rollout=changed(s.was, phase="Aborting", message=_waiting(s, short) if short else _way_back(s)),
         target=s.stable,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, s.stable, _placed(s)), **there},
@@ -150,12 +161,16 @@ def _on_the_way(s: Situation) -> Decision:
 
 
 def _placed(s: Situation) -> int:
-    """As many as have a node: while others wait for one, the Deployment controller ends none of the failed ones.
+    """As many as answer, or have a node: while others wait, the Deployment controller ends none of the failed ones.
 
     Those that are left out come when it is at rest: asking for them before would only have them wait again.
     """
+    if not s.seated:
+        return 0
+    inside = [pod for pod in s.seen.pods if pod.slot == s.seen.active and not pod.is_leaving]
     written = s.here.wanted if s.here and s.here.wanted else s.seated
-    return max(min(s.seated, written) - sharing.waiting(s, s.seen.active), 1) if s.seated else 0
+    placed = sum(1 for pod in inside if pod.is_ready or (pod.revision == s.stable and pod.unschedulable is None))
+    return max(min(s.seated, written, placed if sharing.waiting(s, s.seen.active) else written), 1)
 
 
 def _way_back(s: Situation) -> str:
@@ -202,14 +217,16 @@ def _needed(s: Situation) -> int:
 
 def _has_arrived(s: Situation) -> bool:
     """Whether the stable revision serves alone. Once it did, what becomes of its pods is no rollout any more."""
-    if s.was.phase in (None, "Stable", "RolledBack"):
-        return True
-    if s.wanted == 0:
+    if _is_at_rest(s) or s.wanted == 0:
         return True
     here = s.here
     if here is None or here.revision != s.stable or not here.is_observed:
         return False
     return here.updated == here.replicas and here.available >= min(here.wanted, 1) and is_reached(s)
+
+
+def _is_at_rest(s: Situation) -> bool:
+    return s.was.phase in (None, "Stable", "RolledBack")
 
 
 def is_reached(s: Situation) -> bool:
