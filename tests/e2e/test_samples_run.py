@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 from tests import models
 from tests.e2e.service import Isvc, eventually
 from tests.harness.cluster import Cluster
+from tests.harness.gateway import Gateway
 
 SAMPLES = Path(__file__).parents[2] / "manifests" / "samples"
 
@@ -52,6 +54,17 @@ def apply(service: Callable[[str], Isvc], sample: str) -> Isvc:
     return made
 
 
+def answers(gateway: Gateway, host: str) -> bool:
+    """The Gateway leads requests for this host to a classifier."""
+    headers = {"Host": host, "Content-Type": "application/json"}
+    asked = urllib.request.Request(f"{gateway.url}/predict", b'{"text": "I would buy this again"}', headers)
+    try:
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
 @pytest.mark.parametrize(
     "sample", ["smollm2.yaml", "classifier.yaml", "gpu.yaml", "blue-green.yaml", "auto-gpu.yaml", "canary.yaml"]
 )
@@ -61,6 +74,18 @@ def test_a_sample_that_fetches_its_model_becomes_ready(
     del model_secret
     made = apply(service, sample)
     eventually(made.is_rolled_out, made, within=240)
+    assert made.blockers() == {}
+
+
+@pytest.mark.parametrize("sample", ["canary-gateway.yaml", "ab-test.yaml"])
+def test_a_sample_behind_a_gateway_answers_through_it(
+    service: Callable[[str], Isvc], model_secret: str, gateway: Gateway, sample: str
+) -> None:
+    del model_secret
+    made = apply(service, sample)
+    eventually(made.is_rolled_out, made, within=240)
+    (host,) = made.object()["spec"]["networking"]["gateway"]["hostnames"]
+    eventually(lambda: answers(gateway, host), made, within=30)
     assert made.blockers() == {}
 
 
