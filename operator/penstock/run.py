@@ -69,7 +69,7 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
         return Snapshot(election.is_leader, queue.depth, _phases(store), store.numbers())
 
     metrics = Metrics(snapshot)
-    queue: WorkQueue[Key] = WorkQueue(on_wait=metrics.queue_waited, on_error=_tell)
+    queue: WorkQueue[Key] = WorkQueue(is_urgent=store.is_moving, on_wait=metrics.queue_waited, on_error=_tell)
     writes = TokenBucket(settings.api_qps, settings.api_burst)
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(connect(metrics, writes, kubeconfig))

@@ -70,6 +70,7 @@ class Store:
     waiting_for_room: Waiting[Key] = field(default_factory=Waiting)  # services with a pod that found no node
     _known: dict[ObjectId, _Known] = field(default_factory=dict)
     _services: dict[Key, bytes] = field(default_factory=dict)
+    _moving: set[Key] = field(default_factory=set)
     _children: defaultdict[str, dict[tuple[str, str], Child]] = field(default_factory=lambda: defaultdict(dict))
     _pods: defaultdict[Key, dict[str, SeenPod]] = field(default_factory=lambda: defaultdict(dict))
     _endpoints: defaultdict[Key, dict[str, Endpoints]] = field(default_factory=lambda: defaultdict(dict))
@@ -98,6 +99,10 @@ class Store:
 
     def services(self) -> Iterator[Key]:
         return iter(tuple(self._services))
+
+    def is_moving(self, key: Key) -> bool:
+        """A rollout of the service is under way: pods, and perhaps traffic, wait for its next step."""
+        return key in self._moving
 
     def children(self, owner: str) -> dict[tuple[str, str], Child]:
         """The children of the service with that UID, by (kind, name)."""
@@ -176,6 +181,8 @@ class Store:
         if self._services.get(key) == body:
             return set()
         self._services[key] = body
+        phase = ((obj.get("status") or {}).get("rollout") or {}).get("phase")
+        (self._moving.discard if phase in _AT_REST else self._moving.add)(key)
         return {key}
 
     def _put_child(self, kind: Kind, known: _Known, obj: Manifest) -> set[Key]:
@@ -212,6 +219,7 @@ class Store:
         if identity.kind == INFERENCE_SERVICE.name:
             key = Key(identity.namespace, identity.name)
             self._services.pop(key, None)
+            self._moving.discard(key)
             self.waiting_for_room.discard(key)
         elif identity.kind == POD.name:
             changed = self.capacity.drop_pod((identity.namespace, identity.name))
@@ -229,6 +237,8 @@ class Store:
         return self.waiting_for_room.for_any() if is_changed else set()
 
 
+# A first deployment has no traffic yet that its next step could move.
+_AT_REST = frozenset({None, "Deploying", "Stable", "RolledBack"})
 _SERVICE_METADATA = (
     "name",
     "namespace",

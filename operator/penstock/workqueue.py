@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import structlog
 
@@ -22,6 +22,10 @@ class QueueShutDown(Exception):
     """`get` was called on, or was waiting for, a queue that has been shut down."""
 
 
+def _never(_key: Hashable) -> bool:
+    return False
+
+
 def _ignore_wait(_seconds: float) -> None:
     return
 
@@ -30,11 +34,15 @@ def _log_error(key: Hashable, error: Exception) -> None:
     log.error("reconcile failed", key=str(key), error=str(error), exc_info=error)
 
 
-class WorkQueue(Generic[K]):
-    """Hands out keys first come, first served; failing keys wait out of everybody's way.
+# Urgent keys that are handed out in a row while another one waits: they may not starve it.
+_MOST_IN_A_ROW: Final = 4
 
-    `on_wait` receives the seconds each key spent ready before a worker took it; `on_error` the errors `run` caught.
-    Not thread-safe: use it from one event loop.
+
+class WorkQueue(Generic[K]):
+    """Hands out keys first come, first served, urgent ones before the others; failing keys wait out of the way.
+
+    `is_urgent` is asked when a key is queued. `on_wait` receives the seconds each key spent ready before a worker took
+    it; `on_error` the errors `run` caught. Not thread-safe: use it from one event loop.
     """
 
     def __init__(
@@ -43,15 +51,19 @@ class WorkQueue(Generic[K]):
         backoff_base: float = 0.05,
         backoff_cap: float = 300.0,
         chance: Callable[[], float] = random.random,
+        is_urgent: Callable[[K], bool] = _never,
         on_wait: Callable[[float], None] = _ignore_wait,
         on_error: Callable[[K, Exception], None] = _log_error,
     ) -> None:
         self._base = backoff_base
         self._cap = backoff_cap
         self._chance = chance
+        self._is_urgent = is_urgent
         self._on_wait = on_wait
         self._on_error = on_error
         self._ready: deque[K] = deque()
+        self._urgent: deque[K] = deque()
+        self._in_a_row = 0
         self._since: dict[K, float] = {}  # loop time of the add; keys that are ready, or in work and wanted again
         self._working: set[K] = set()
         self._timers: dict[K, asyncio.TimerHandle] = {}  # a key is never both here and in `_since`
@@ -106,11 +118,11 @@ class WorkQueue(Generic[K]):
 
     async def get(self) -> K:
         """Wait for a key and take it into work; `done` must follow. Raises QueueShutDown."""
-        while not self._closed and not self._ready:
+        while not self._closed and not self._ready and not self._urgent:
             await self._wait_for_offer()
         if self._closed:
             raise QueueShutDown
-        key = self._ready.popleft()
+        key = self._next()
         self._on_wait(asyncio.get_running_loop().time() - self._since.pop(key))
         self._working.add(key)
         self._idle.clear()
@@ -170,8 +182,15 @@ class WorkQueue(Generic[K]):
         if timer is not None:
             timer.cancel()
 
+    def _next(self) -> K:
+        if self._urgent and (not self._ready or self._in_a_row < _MOST_IN_A_ROW):
+            self._in_a_row += 1
+            return self._urgent.popleft()
+        self._in_a_row = 0
+        return self._ready.popleft()
+
     def _offer(self, key: K) -> None:
-        self._ready.append(key)
+        (self._urgent if self._is_urgent(key) else self._ready).append(key)
         self._wake_one()
 
     def _wake_one(self) -> None:

@@ -90,6 +90,18 @@ class TestVersions:
         assert store.put(DEPLOYMENT, an_object("chat-blue", version, spec={"replicas": 1})) == set()
         assert store.children(UID)["Deployment", "chat-blue"].manifest()["spec"] == {"replicas": 2}
 
+    @pytest.mark.parametrize(
+        ("phase", "is_moving"),
+        [(None, False), ("Deploying", False), ("Stable", False), ("RolledBack", False), ("Switching", True)],
+    )
+    def test_a_rollout_under_way_is_known_as_one(self, phase: str | None, *, is_moving: bool) -> None:
+        store = Store()
+        store.put(INFERENCE_SERVICE, chat(1, status={"rollout": {"phase": "Scaling"}}))
+        store.put(INFERENCE_SERVICE, chat(2, status={"rollout": {"phase": phase}} if phase else {}))
+        assert store.is_moving(CHAT) is is_moving
+        store.drop(identify(INFERENCE_SERVICE, chat(2)))
+        assert not store.is_moving(CHAT)
+
     def test_our_own_write_and_then_its_watch_event_wake_nobody(self) -> None:
         store = Store()
         written = an_object("chat-blue", 5, spec={"replicas": 2})

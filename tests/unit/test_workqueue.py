@@ -56,6 +56,25 @@ async def test_keys_are_served_in_the_order_they_came() -> None:
 
 
 @virtual_time
+async def test_urgent_keys_go_first_in_the_order_they_came() -> None:
+    queue = a_queue(is_urgent=str.isupper)
+    for key in "aBcD":
+        queue.add(key)
+    assert await taken(queue, 4) == list("BDac")
+
+
+@virtual_time
+async def test_urgent_keys_without_end_starve_nobody() -> None:
+    queue = a_queue(is_urgent=str.isupper)
+    queue.add("a")
+    served = []
+    for number in range(20):
+        queue.add(f"U{number}".upper())
+        served += await taken(queue, 1)
+    assert "a" in served[:6]
+
+
+@virtual_time
 async def test_a_worker_that_waits_is_woken_by_the_next_key() -> None:
     queue = a_queue()
     waiting = asyncio.create_task(queue.get())
