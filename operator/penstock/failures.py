@@ -83,11 +83,12 @@ def hopeless(seen: Seen, slot: Slot, now: datetime) -> int:
 
 
 def uncreated(seen: Seen, slot: Slot) -> int:
-    """Pods of the slot that a quota, or another rule of the cluster, keeps from being created."""
+    """Pods of the slot's revision that a quota, or another rule of the cluster, keeps from being created."""
     deployment = seen.slots.get(slot)
     if deployment is None or deployment.creation_failure is None:
         return 0
-    return max(deployment.wanted - len(_staying(seen, slot)), 0)
+    created = sum(1 for pod in _staying(seen, slot) if pod.revision == deployment.revision)
+    return max(deployment.wanted - created, 0)
 
 
 def _staying(seen: Seen, slot: Slot) -> list[SeenPod]:

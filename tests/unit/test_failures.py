@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from penstock.failures import Cause, causes, is_broken, most_telling, patience_ends
+from penstock.failures import Cause, causes, is_broken, most_telling, patience_ends, uncreated
 from penstock.names import Reason, Slot
 from penstock.observe import Ended, Seen, SeenDeployment, SeenPod
 from penstock.rollout.room import Fit
@@ -174,6 +174,13 @@ class TestInsufficientGpu:
 def test_pods_that_cannot_even_be_created(words: str, reason: Reason) -> None:
     deployment = SeenDeployment("v1", 1, creation_failure=words, name="chat-blue")
     assert causes(seen(deployment=deployment), T0) == [Cause(reason, "Deployment/chat-blue", words, "v1")]
+
+
+@pytest.mark.parametrize(("failure", "missing"), [("exceeded quota: gpus", 2), (None, 0)])
+def test_how_many_pods_of_a_revision_cannot_be_created(failure: str | None, missing: int) -> None:
+    deployment = SeenDeployment("v2", 3, creation_failure=failure)
+    old, new = ready_pod("old"), ready_pod("new", "v2")
+    assert uncreated(seen(None, old, new, deployment=deployment), Slot.BLUE) == missing
 
 
 def test_the_next_look_is_when_patience_ends() -> None:

@@ -13,7 +13,7 @@ from penstock import failures
 from penstock.api.status import RolloutStatus
 from penstock.failures import Cause
 from penstock.observe import Seen
-from penstock.rollout import actions, blue_green, canary, going_back, in_place, routing, sharing
+from penstock.rollout import actions, blue_green, canary, giving_way, going_back, in_place, routing, sharing
 from penstock.rollout.decision import Decision, Situation
 from penstock.rollout.memory import remembered
 from penstock.rollout.plan import Plan, plan
@@ -26,7 +26,7 @@ def decide(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, i
         decision = going_back.back(s)
     elif s.was.shared_revision and not canary.is_under_way(s):
         # The pods of an earlier canary make room first.
-        decision = going_back.give_way_to_the_next(s)
+        decision = giving_way.to_the_next(s)
     elif _is_led_by_another(s):
         decision = going_back.switch_back(s)
     elif s.was.strategy == "BlueGreen" and s.was.stable_revision is not None:

@@ -5,19 +5,17 @@ one has a pod that answers; until then the traffic stays where it is. The pods o
 nothing leads to them any more.
 """
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from penstock import failures
-from penstock.api.status import RolloutPhase, RolloutStatus
+from penstock.api.status import RolloutStatus
 from penstock.names import Reason, Slot
-from penstock.rollout import routing, sharing
-from penstock.rollout.decision import Decision, Situation, SlotPlan, as_it_is, at, beside, changed, parked, slot_plan
-from penstock.rollout.shares import Counts
+from penstock.rollout import giving_way, sharing
+from penstock.rollout.decision import Decision, Situation, SlotPlan, as_it_is, beside, changed, parked, slot_plan
+from penstock.rollout.giving_way import WAITING
 
 _GOES_BACK: Final = "; going back to "
-_WAITING: Final = "; waiting: "
 _ASKED_FOR: Final = (Reason.ABORTED_BY_USER, Reason.ROLLED_BACK_BY_USER)
 
 
@@ -46,57 +44,13 @@ def given_up(s: Situation, reason: Reason, message: str) -> Situation:
 def back(s: Situation) -> Decision:
     """One step on the way to the stable revision, from wherever the rollout stands."""
     if s.was.shared_revision:
-        return give_way(s, "Aborting", _way_back(s))
+        return giving_way.give_way(s, "Aborting", _way_back(s))
     if s.here is not None and s.here.revision != s.stable:
         if s.there is not None and s.there.revision == s.stable:
             return switch_back(s)
         if s.was.strategy in ("BlueGreen", "Canary") and not _is_at_rest(s):
             return _prepare(s)
     return at_rest(s) if _has_arrived(s) else _on_the_way(s)
-
-
-def give_way(s: Situation, phase: RolloutPhase, message: str) -> Decision:
-    """A canary's pods end as the stable revision's come back; the Service leads to both until none of them is left."""
-    now = sharing.written(s) if s.was.is_paused else _ending(s)
-    # Its own clock begins when it is the next one's turn.
-    paused_at = None if phase == "Aborting" else s.was.paused_at or s.now
-    if not s.seen.ready(s.seen.active) and s.wanted:
-        message = f"{message}{_WAITING}no pod of revision {s.stable} answers"
-    return Decision(
-        rollout=at(s, changed(s.was, paused_at=paused_at), phase, message),
-        target=s.stable if phase == "Aborting" else s.current,
-        active=s.seen.active,
-        slots={s.seen.active: slot_plan(s, s.stable, now.stable), **as_it_is(s, now.canary)},
-        shares=routing.weights_back(s),
-    )
-
-
-def _ending(s: Situation) -> Counts:
-    """The next sizes. Where no stable pod could answer, none of those that could goes, listed as an endpoint or not."""
-    now = sharing.back(s)
-    could = 0 if s.seen.ready(s.seen.active) else len(s.seen.ready(s.seen.idle))
-    return replace(now, canary=max(now.canary, min(could, sharing.written(s).canary)))
-
-
-def give_way_to_the_next(s: Situation) -> Decision:
-    """An earlier canary ends, for the next revision.
-
-    Where the stable one is broken its pods would never come back: the canary's serve on alone, and the next revision
-    takes the place of the broken one.
-    """
-    is_all_there_is = s.seen.ready(s.seen.idle) and failures.is_broken(s.seen, s.seen.active, s.now)
-    if s.stands or not is_all_there_is:
-        return give_way(s, "Preparing", "an earlier canary ends")
-    told = f"traffic is led to revision {s.was.shared_revision} alone: no pod of {s.stable} answers"
-    now = sharing.written(s)
-    return Decision(
-        rollout=changed(s.was, phase="Preparing", message=told, shared_revision=None),
-        target=s.current,
-        active=s.seen.idle,
-        slots={s.seen.active: slot_plan(s, s.stable, now.stable), **as_it_is(s, now.canary)},
-        # The endpoints are the same before and after: no event would tell that the Service has been written.
-        requeue_at=s.now,
-    )
 
 
 def at_rest(s: Situation) -> Decision:
@@ -178,12 +132,12 @@ def _way_back(s: Situation) -> str:
 
 
 def _waiting(s: Situation, what: str) -> str:
-    return f"{_way_back(s)}{_WAITING}{what}"
+    return f"{_way_back(s)}{WAITING}{what}"
 
 
 def _told(s: Situation) -> str:
     """Why it goes back, without what it last waited for. A spec that was put back has no other reason than that."""
-    return s.was.message.partition(_WAITING)[0] if s.was.failed_revision == s.current else ""
+    return s.was.message.partition(WAITING)[0] if s.was.failed_revision == s.current else ""
 
 
 def _in_the_end(told: str) -> str:

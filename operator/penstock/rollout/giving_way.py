@@ -1,0 +1,56 @@
+"""The end of a canary that does not go on: its pods give way to the stable revision's, or to the next one's."""
+
+from dataclasses import replace
+from typing import Final
+
+from penstock import failures
+from penstock.api.status import RolloutPhase
+from penstock.rollout import routing, sharing
+from penstock.rollout.decision import Decision, Situation, as_it_is, at, changed, slot_plan
+from penstock.rollout.shares import Counts
+
+WAITING: Final = "; waiting: "  # between why it goes back and what that waits for
+
+
+def give_way(s: Situation, phase: RolloutPhase, message: str) -> Decision:
+    """A canary's pods end as the stable revision's come back; the Service leads to both until none of them is left."""
+    now = sharing.written(s) if s.was.is_paused else _ending(s)
+    # Its own clock begins when it is the next one's turn.
+    paused_at = None if phase == "Aborting" else s.was.paused_at or s.now
+    if not s.seen.ready(s.seen.active) and s.wanted:
+        message = f"{message}{WAITING}no pod of revision {s.stable} answers"
+    return Decision(
+        rollout=at(s, changed(s.was, paused_at=paused_at), phase, message),
+        target=s.stable if phase == "Aborting" else s.current,
+        active=s.seen.active,
+        slots={s.seen.active: slot_plan(s, s.stable, now.stable), **as_it_is(s, now.canary)},
+        shares=routing.weights_back(s),
+    )
+
+
+def _ending(s: Situation) -> Counts:
+    """The next sizes. Where no stable pod could answer, none of those that could goes, listed as an endpoint or not."""
+    now = sharing.back(s)
+    could = 0 if s.seen.ready(s.seen.active) else len(s.seen.ready(s.seen.idle))
+    return replace(now, canary=max(now.canary, min(could, sharing.written(s).canary)))
+
+
+def to_the_next(s: Situation) -> Decision:
+    """An earlier canary ends, for the next revision.
+
+    Where the stable one is broken its pods would never come back: the canary's serve on alone, and the next revision
+    takes the place of the broken one.
+    """
+    is_all_there_is = s.seen.ready(s.seen.idle) and failures.is_broken(s.seen, s.seen.active, s.now)
+    if s.stands or not is_all_there_is:
+        return give_way(s, "Preparing", "an earlier canary ends")
+    told = f"traffic is led to revision {s.was.shared_revision} alone: no pod of {s.stable} answers"
+    now = sharing.written(s)
+    return Decision(
+        rollout=changed(s.was, phase="Preparing", message=told, shared_revision=None),
+        target=s.current,
+        active=s.seen.idle,
+        slots={s.seen.active: slot_plan(s, s.stable, now.stable), **as_it_is(s, now.canary)},
+        # The endpoints are the same before and after: no event would tell that the Service has been written.
+        requeue_at=s.now,
+    )
