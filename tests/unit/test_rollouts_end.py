@@ -299,6 +299,8 @@ class Rollouts(RuleBasedStateMachine):
         if decision.stable in self.cluster.ills:
             return  # It cannot arrive anywhere; that it says so is told elsewhere.
         is_at_gate = decision.phase in ("Waiting", "Holding") and "the action promote" in decision.message
+        ends_at = {"Holding": rollout.hold_ends_at, "Waiting": rollout.gate_opens_at}.get(decision.phase)
+        assert ends_at is None or self.now >= ends_at, "nobody looks when its time is over"
         # No pod that serves goes for one that finds no room.
         is_back = any(pod.is_ready and pod.revision == decision.stable for pod in self.cluster.pods)
         is_waiting = decision.phase == "Aborting" and "; waiting: " in decision.message
