@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from penstock.kinds import DEPLOYMENT, DISRUPTION_BUDGET, INFERENCE_SERVICE, SERVICE
+from penstock.kinds import DEPLOYMENT, DISRUPTION_BUDGET, INFERENCE_SERVICE, POD, SERVICE
 
 from tests.control_plane.objects import Objects, assert_condition, image
 from tests.control_plane.test_operator_blue_green import (
@@ -113,6 +113,20 @@ def test_new_pods_that_stop_answering_lose_their_share_at_once(objects: Objects,
     eventually(lambda: in_phase(objects, name, "RolledBack"))
     assert_condition(objects.service(name), "Stalled", "True", "StoppedServing")
     assert sizes(objects, name) == {"1": 2, "2": 0}
+
+
+@pytest.mark.parametrize("slot_of", ["blue", "green"])
+def test_a_drain_of_the_only_pod_of_a_revision_ends_nothing(objects: Objects, name: str, slot_of: str) -> None:
+    objects.serve(name, rollout=canary(GATE))
+    eventually(lambda: serving(objects, name, "1"))
+    objects.edit(name, predictor=image("2"))
+    eventually(lambda: at_a_step(objects, name, step=1))
+    (drained,) = objects.all(POD, f"serving.penstock.dev/inferenceservice={name},{SLOT}={slot_of}")
+    objects.delete(POD, drained["metadata"]["name"])
+    eventually(lambda: at_a_step(objects, name, step=1))
+    throughout(lambda: in_phase(objects, name, "Waiting"), seconds=2)
+    assert sizes(objects, name) == {"1": 1, "2": 1}
+    assert SLOT not in selector(objects, name)
 
 
 def test_a_first_pod_that_never_comes_up_gets_no_traffic_and_ends_it(objects: Objects, name: str) -> None:
