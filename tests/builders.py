@@ -35,6 +35,7 @@ def a_service(
     replicas: int | None = None,
     suspend: bool = False,
     rollout: dict[str, Any] | None = None,
+    is_behind_a_gateway: bool = False,
     annotations: dict[str, str] | None = None,
     status: InferenceServiceStatus | RolloutStatus | None = None,
     **predictor: Any,
@@ -46,6 +47,7 @@ def a_service(
     spec = {
         "predictor": {**serving, **predictor},
         "suspend": suspend,
+        "networking": {"gateway": {"parentRefs": [{"name": "public"}]}} if is_behind_a_gateway else {},
         "rollout": {"progressDeadlineSeconds": int(DEADLINE.total_seconds())} | (rollout or {}),
         **({} if replicas is None else {"replicas": replicas}),
     }

@@ -1,6 +1,6 @@
 """A cluster in memory, a store that hears of it, and an operator that is called by hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -47,6 +47,7 @@ class Place:
         self.can_reach_pods = False
         self.tested: list[Mapping[str, str]] = []
         self.test_results: dict[str, str | None] = {}
+        self.while_asked: Callable[[], object] = lambda: None  # what happens while pods are tested
         self.reconcile = Reconciler(
             self.cluster,
             self.store,
@@ -68,6 +69,8 @@ class Place:
     async def smoke(self, request: SmokeRequest, pods: Sequence[Address]) -> dict[str, str | None]:
         del request
         self.tested.append({pod.name: pod.ip for pod in pods})
+        self.while_asked()
+        self.cluster.deliver(self.store)
         return {pod.name: self.test_results.get(pod.name) for pod in pods}
 
     async def counters(self, pods: Sequence[Address]) -> dict[str, Counters]:

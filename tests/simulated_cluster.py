@@ -1,4 +1,4 @@
-"""A small cluster in miniature: two Deployments, their pods on nodes with so many places, and one Service.
+"""A small cluster in miniature: two Deployments, their pods on nodes with so many places, one Service, and a gateway.
 
 Everything acts when it is told to, so that a test can make each of them late, or cut the operator off between two of
 its writes.
@@ -13,6 +13,7 @@ from typing import Final
 from penstock.names import Slot
 from penstock.observe import Endpoints, SeenDeployment, SeenPod
 from penstock.rollout.decision import SlotPlan
+from penstock.rollout.route import SeenRoute
 
 from tests.builders import crash_looping, loading, pending, ready_pod, unready
 
@@ -89,6 +90,38 @@ class Deployment:
         )
 
 
+@dataclass(frozen=True)
+class Rules:
+    """Where a route leads requests, other than to the active Service."""
+
+    shares: Mapping[Slot, int] = field(default_factory=dict)
+    variant: Slot | None = None
+
+    def leads_to(self, slot: Slot) -> bool:
+        return self.variant is slot or self.shares.get(slot, 0) > 0
+
+
+@dataclass
+class Route:
+    """What is written of it, and by what the gateway leads requests."""
+
+    written: Rules | None = None
+    taken: Rules = Rules()
+    is_taken: bool = False
+
+    def write(self, rules: Rules | None) -> None:
+        if rules != self.written:
+            self.written, self.is_taken = rules, False
+
+    def let_the_gateway_act(self) -> None:
+        self.taken, self.is_taken = self.written or Rules(), True
+
+    def seen(self) -> SeenRoute | None:
+        if self.written is None:
+            return None
+        return SeenRoute(self.written.shares, self.written.variant, self.is_taken, is_accepted=self.is_taken)
+
+
 @dataclass
 class Cluster:
     """`ills` says which revisions do not work, and how; `places` is how many pods there is room for.
@@ -103,6 +136,7 @@ class Cluster:
     is_shared: bool = False  # the selector names no slot
     led_to: frozenset[Slot] = frozenset()  # what the endpoints follow
     annotations: Mapping[str, str] = field(default_factory=dict)
+    route: Route = field(default_factory=Route)
     pods: list[Pod] = field(default_factory=list)
     slots: dict[Slot, Deployment] = field(default_factory=lambda: {slot: Deployment() for slot in Slot})
     names: Iterator[int] = field(default_factory=count)

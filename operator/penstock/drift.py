@@ -26,6 +26,9 @@ _MERGE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 # Maps that server-side apply replaces as a whole (x-kubernetes-map-type: atomic): what others add there is drift.
 _ATOMIC: Final = frozenset({"selector", "matchLabels", "nodeSelector"})
+# Of an HTTPRoute, what others add to a list that is ours alone leads requests astray (x-kubernetes-list-type: atomic).
+_OURS_ALONE: Final = frozenset({"rules", "hostnames", "parentRefs"})
+_ASTRAY: Final = frozenset({"filters", "headers", "queryParams", "method", "namespace", "backendRequest", "retry"})
 # Numbers that the API server may hand back in another spelling.
 _QUANTITY_MAPS: Final = frozenset({"limits", "requests"})
 _QUANTITY_FIELDS: Final = frozenset({"sizeLimit", "averageValue", "divisor"})
@@ -36,7 +39,27 @@ _TRUE_BY_DEFAULT: Final = frozenset({"automountServiceAccountToken", "enableServ
 def differs(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> str | None:
     """The dotted path of the first field of `wanted` that `live`, an object of the same kind, does not match."""
     content = {key: value for key, value in wanted.items() if key not in ("apiVersion", "kind")}
-    return _mapping(content, live, "")
+    return _mapping(content, live, "") or _added(wanted, live)
+
+
+def _added(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> str | None:
+    """The first thing that others put into a list which we alone write, and which leads requests elsewhere."""
+    ours, theirs = wanted.get("spec") or {}, live.get("spec") or {}
+    found = (_astray(ours.get(key), theirs.get(key), f"spec.{key}") for key in sorted(_OURS_ALONE & ours.keys()))
+    return next((path for path in found if path), None)
+
+
+def _astray(wanted: Any, live: Any, path: str) -> str | None:
+    if isinstance(wanted, list) and isinstance(live, list):
+        found = (_astray(ours, theirs, f"{path}[{i}]") for i, (ours, theirs) in enumerate(zip(wanted, live)))  # noqa: B905
+        return next((each for each in found if each), f"{path}[{len(wanted)}]" if len(live) > len(wanted) else None)
+    if not isinstance(wanted, dict) or not isinstance(live, dict):
+        return None
+    added = next((key for key in sorted(live.keys() & _ASTRAY - wanted.keys()) if not _is_empty(live[key])), None)
+    if added is not None:
+        return f"{path}.{added}"
+    found = (_astray(wanted[key], live.get(key), f"{path}.{key}") for key in wanted)
+    return next((each for each in found if each), None)
 
 
 def _mapping(wanted: Mapping[str, Any], live: Mapping[str, Any], path: str) -> str | None:

@@ -29,12 +29,13 @@ class Gathered:
     template: Manifest | None  # of the current revision; None if it cannot be rendered
     problems: list[validation.Problem]  # what is wrong with the spec
     smoke_test: smoke.SmokeRequest | None
+    known: object  # of the store, when all of this was read
 
 
 async def gather(
     store: Store, key: Key, service: InferenceService, probes: Probes, now: datetime, *, server_image: str
 ) -> Gathered:
-    live = store.children(service.metadata.uid)
+    known, live = store.known_of(key, service.metadata.uid), store.children(service.metadata.uid)
     deployments = {slot: _decoded(live, DEPLOYMENT.name, names.deployment(key.name, slot)) for slot in Slot}
     autoscaler = _decoded(live, AUTOSCALER.name, key.name)
     active = _decoded(live, SERVICE.name, key.name)
@@ -62,7 +63,7 @@ async def gather(
         route=route.parse(routed, {names.slot_service(key.name, slot): slot for slot in Slot}) if routed else None,
     )
     seen = replace(seen, fit=_fit(seen, store, key, running), room=_room(seen, store, template, now))
-    return Gathered(seen, stored, running, template, problems, smoke_test)
+    return Gathered(seen, stored, running, template, problems, smoke_test, known)
 
 
 def _decoded(live: dict[tuple[str, str], Child], kind: str, name: str) -> Manifest | None:

@@ -25,6 +25,7 @@ class Interviews:
         self._probes = probes
         self._samples = Samples()
         self._arms = (Samples(), Samples())
+        self._one_at_a_time = asyncio.Semaphore(1)  # of judgements: each takes a hundred megabytes
 
     async def answers(self, key: Key, seen: Seen, smoke_test: SmokeRequest | None, asks: Asks) -> Answers:
         """What was answered before in this pass, and what is asked now."""
@@ -33,8 +34,13 @@ class Interviews:
         smoke = await self._probes.smoke(smoke_test, chosen) if smoke_test and chosen else {}
         looked = await self._look(key, seen) if asks.look else before.looked
         arms = await self._compare(key, seen) if asks.arms else before.arms
-        verdict = await _judged(seen, asks.judge) if asks.judge else before.verdict
+        verdict = await self._judged(seen, asks.judge) if asks.judge else before.verdict
         return Answers({**before.smoke, **smoke}, looked, arms, verdict)
+
+    def keep(self, key: Key) -> None:
+        """When what this pass has heard is recorded: the next look counts from there."""
+        for samples in (self._samples, *self._arms):
+            samples.keep(key)
 
     def forget(self, key: Key) -> None:
         """When the service is gone."""
@@ -67,10 +73,10 @@ class Interviews:
         asked = (self._probes.counters(addresses(key.namespace, seen.ready(slot))) for slot in slots)
         return list(await asyncio.gather(*asked))
 
-
-async def _judged(seen: Seen, test: AbTestStatus) -> Verdict | str:
-    spec = seen.service.spec.rollout.ab_test or AbTest()
-    try:
-        return await significance.judged(spec.metric, test.a, test.b)
-    except significance.CannotJudge as error:
-        return str(error)
+    async def _judged(self, seen: Seen, test: AbTestStatus) -> Verdict | str:
+        spec = seen.service.spec.rollout.ab_test or AbTest()
+        async with self._one_at_a_time:
+            try:
+                return await significance.judged(spec.metric, test.a, test.b)
+            except significance.CannotJudge as error:
+                return str(error)

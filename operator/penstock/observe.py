@@ -219,7 +219,10 @@ def _project_status(kind: Kind, status: Mapping[str, Any]) -> Manifest:
 def _project_parent(parent: Mapping[str, Any]) -> Manifest:
     """What a gateway made of a route, without the times of it."""
     found = parent.get("conditions") or []
-    return {"conditions": [{key: each[key] for key in _ROUTE_CONDITION_FIELDS if key in each} for each in found]}
+    return {
+        "parentRef": parent.get("parentRef") or {},
+        "conditions": [{key: each[key] for key in _ROUTE_CONDITION_FIELDS if key in each} for each in found],
+    }
 
 
 def deployment(child: Manifest) -> SeenDeployment:

@@ -81,8 +81,7 @@ class Reconciler:
             return None
         # Whole seconds, as the API has them: a deadline must be the same after a round trip through the status.
         now = self._clock().replace(microsecond=0)
-        gathered = await gather(self._store, key, service, self._probes, now, server_image=self._server_image)
-        facts = await self._decide(key, gathered, now)
+        gathered, facts = await self._decide(key, service, now)
         if facts.paused is None:
             try:
                 problem = await self._write(service, gathered, facts)
@@ -97,24 +96,37 @@ class Reconciler:
                 await self._seed(service, facts.scale.seed, version)
                 return None
         is_current = await self._report(key, facts, now)
+        self._interviews.keep(key)
         # What stood still because it was refused goes on with the next pass, which nothing else need wake.
         is_free_again = facts.problem is None and _is_refused(service)
         return requeue.look_again(facts, now) if is_current and not is_free_again else timedelta()
 
-    async def _decide(self, key: Key, gathered: Gathered, now: datetime) -> Facts:
-        """Decide; where that needs to hear from pods, ask them and decide with their answers.
+    async def _decide(self, key: Key, service: InferenceService, now: datetime) -> tuple[Gathered, Facts]:
+        """Decide; where that needs to hear from pods, ask them and decide with their answers. Raises Vanished.
 
-        A smoke test that is passed may open the way to a step which begins with a look at the counters.
+        A smoke test that is passed may open the way to a step which begins with a look at the counters. An answer may
+        take minutes: what it is decided with is what is there by then.
         """
-        seen = gathered.seen
-        facts = _decide(seen, now)
+        gathered = await self._gather(key, service, now)
+        facts = _decide(gathered.seen, now)
         for _ in range(_MOST_QUESTIONS):
             if facts.decision.asks == Asks():
                 break
-            answers = await self._interviews.answers(key, seen, gathered.smoke_test, facts.decision.asks)
-            seen = replace(seen, answers=answers)
-            facts = _decide(seen, now)
-        return facts
+            answers = await self._interviews.answers(key, gathered.seen, gathered.smoke_test, facts.decision.asks)
+            gathered = await self._gather(key, self._unchanged(key, service), now)
+            gathered = replace(gathered, seen=replace(gathered.seen, answers=answers))
+            facts = _decide(gathered.seen, now)
+        return gathered, facts
+
+    async def _gather(self, key: Key, service: InferenceService, now: datetime) -> Gathered:
+        return await gather(self._store, key, service, self._probes, now, server_image=self._server_image)
+
+    def _unchanged(self, key: Key, service: InferenceService) -> InferenceService:
+        """The service as it is now. Raises Vanished if the user has changed it: the answers were to other questions."""
+        found = self._store.service(key)
+        if found is None or found.metadata != service.metadata:
+            raise Vanished("the service has changed while its pods were asked")
+        return found
 
     async def _seed(self, service: InferenceService, replicas: int, version: str) -> None:
         """Give the autoscaler a first number: without one `GET /scale` fails and it never starts.
@@ -138,7 +150,7 @@ class Reconciler:
         if gone is not None:
             message = f"the stored template of revision {gone} is gone; change the spec to go on"
             return Problem(Reason.INVALID_SPEC, message)
-        switched = await self._confirm(service, gathered.seen, decision)
+        switched = await self._confirm(service, gathered, decision)
         plan = Plan(
             active=decision.active,
             slots={
@@ -161,14 +173,20 @@ class Reconciler:
         is_wanted = told.strategy == "Canary" or service.spec.rollout.is_shown_first
         return Slot(told.preview_slot) if told.preview_slot and (is_there or is_wanted) else None
 
-    async def _confirm(self, service: InferenceService, seen: Seen, decision: Decision) -> str | None:
+    async def _confirm(self, service: InferenceService, gathered: Gathered, decision: Decision) -> str | None:
         """Before traffic moves or pods go: look whether what that rests on is still so. Raises Vanished if not.
 
         Returns the version that the active Service must still have when it is written, where the traffic is to move.
         """
         name, namespace = service.metadata.name, service.metadata.namespace
-        if decision.is_shared is seen.is_shared and decision.active is seen.active:
-            if _takes_pods_away(seen, decision):
+        seen = gathered.seen
+        is_move = decision.is_shared is not seen.is_shared or decision.active is not seen.active
+        takes_pods_away = _takes_pods_away(seen, decision)
+        known = self._store.known_of(Key(namespace, name), service.metadata.uid)
+        if (is_move or takes_pods_away) and known != gathered.known:
+            raise Vanished(f"{name} has changed while its pods were asked")
+        if not is_move:
+            if takes_pods_away:
                 await self._look(SERVICE, namespace, name)
                 await self._look(DEPLOYMENT, namespace, names.deployment(name, seen.active))
             return None

@@ -24,6 +24,7 @@ Enqueue = Callable[[Iterable[Key]], None]
 
 _LONGEST_PAUSE_SECONDS = 30.0
 _SHORTEST_WATCH_SECONDS = 0.5
+_PATIENT_WITH_OPTIONAL = 3  # attempts
 
 
 class Reflector:
@@ -69,6 +70,9 @@ class Reflector:
                     self._without()
                 else:
                     log.warning("watch interrupted", kind=self.kind.name, error=str(error), attempt=failures)
+                if self.kind in OPTIONAL and failures >= _PATIENT_WITH_OPTIONAL:
+                    # The others must not wait for what few of them use.
+                    self.is_synced.set()
                 if isinstance(error, errors.ApiError) and not isinstance(error, errors.Throttled):
                     # Whatever the server means by it, a fresh list is right.
                     self._version = ""

@@ -54,6 +54,7 @@ class Watchdog:
                 await self._check(watched)
             except (errors.ApiError, errors.Unreachable) as error:
                 if isinstance(error, errors.NotFound) and watched.kind in OPTIONAL:
+                    self._behind_since.pop(watched, None)
                     continue
                 log.warning("watchdog could not list", kind=watched.kind.name, error=str(error))
 

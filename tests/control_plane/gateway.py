@@ -1,6 +1,7 @@
 """A gateway's controller: it takes HTTPRoutes, or refuses them. What a real one makes of them is seen in tests/e2e."""
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from penstock.kinds import DEPLOYMENT, HTTP_ROUTE
@@ -46,7 +47,7 @@ class Gateway:
                 self.led_nowhere.append(service)
         if not self.is_slow and not is_taken(route):
             accept(self._objects, route)
-            self.taken[name] = shares(route)
+            self.taken[name] = {service: weight for rule in route["spec"]["rules"] for service, weight in _given(rule)}
 
     def _wanted(self, deployment: str) -> int:
         wanted: int = self._objects.get(DEPLOYMENT, deployment)["spec"]["replicas"]
@@ -55,7 +56,11 @@ class Gateway:
 
 def shares(route: Manifest) -> dict[str, int]:
     """The weights of the rule for everybody, by Service."""
-    return {backend["name"]: backend["weight"] for backend in route["spec"]["rules"][-1]["backendRefs"]}
+    return dict(_given(route["spec"]["rules"][-1]))
+
+
+def _given(rule: Manifest) -> Iterator[tuple[str, int]]:
+    return ((backend["name"], backend["weight"]) for backend in rule["backendRefs"])
 
 
 def is_taken(route: Manifest) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from penstock.api.status import AbTestStatus, RolloutStatus
+from penstock.api.status import AbTestArm, AbTestStatus, RolloutStatus
 from penstock.names import Slot
 from penstock.observe import Answers, Seen, SeenPod
 from penstock.rollout.ab_test import Verdict
@@ -29,7 +29,7 @@ OLD, NEW = ready_pod("old"), green(ready_pod("new", "v2"))
 
 def begun(**rest: Any) -> AbTestStatus:
     """A test that began at T0."""
-    known = {"started_at": T0, "last_sample_at": T0, "ends_at": at(60)}
+    known = {"mark": "header x-arm: b", "started_at": T0, "last_sample_at": T0, "ends_at": at(60)}
     return AbTestStatus(**{**known, **rest})
 
 
@@ -39,6 +39,7 @@ def place(
     route: SeenRoute | None = LED,
     auto_promote: bool = True,
     status: RolloutStatus | None = None,
+    minReplicas: int = 1,  # noqa: N803 - as a_service spells it
     **rest: Any,
 ) -> Seen:
     """Blue serves v1 and green has v2 up, without traffic of its own unless the route marks some."""
@@ -49,9 +50,7 @@ def place(
         "abTest": TEST,
         "blueGreen": {"autoPromote": auto_promote},
     }
-    service = a_service(status=told, rollout=options)
-    gateway = {"gateway": {"parentRefs": [{"name": "public"}]}}
-    spec = service.spec.model_copy(update={"networking": type(service.spec.networking).model_validate(gateway)})
+    service = a_service(status=told, rollout=options, is_behind_a_gateway=True, minReplicas=minReplicas)
     found = pods or (OLD, NEW)
     ready = sum(pod.is_ready for pod in found if pod.slot == GREEN)
     known: dict[str, Any] = {
@@ -60,7 +59,7 @@ def place(
         "endpoints": behind(*found),
         "route": route,
     }
-    return seen(service.model_copy(update={"spec": spec}), *found, **(known | rest))
+    return seen(service, *found, **(known | rest))
 
 
 def answered(about: Seen, now: float, *, arms: Any = ENOUGH, verdict: Verdict | str | None = None) -> Decision:
@@ -114,10 +113,27 @@ class TestLeading:
         decision = decided(place(None))
         assert (decision.variant, decision.asks.arms) == (GREEN, True)
 
+    def test_with_another_mark_it_begins_anew_when_the_gateway_goes_by_that(self) -> None:
+        decision = decided(place(begun(mark="header x-arm: c", b=AbTestArm(requests=500))), now=at(70))
+        assert (decision.rollout.ab_test, decision.variant, decision.asks.arms) == (None, GREEN, False)
+        assert "its mark has changed" in decision.message
+
+    def test_pods_that_an_autoscaler_wants_besides_do_not_interrupt_it(self) -> None:
+        decision = decided(place(begun(), minReplicas=2), now=at(10))
+        assert (decision.phase, decision.asks.arms, decision.slots[GREEN].replicas) == ("Waiting", True, 2)
+
+    def test_a_deadline_that_the_gateway_let_pass_names_it(self) -> None:
+        status = decided(place(None, route=SeenRoute())).rollout
+        decision = decided(place(None, route=SeenRoute(), status=status), now=at(700))
+        assert decision.failed == "v2"
+        assert "the gateway has not taken the route yet" in decision.message
+
     def test_a_newer_revision_waits_until_nothing_is_led_to_the_pods_that_it_replaces(self) -> None:
         decision = decided(place(begun()), current="v3")
         assert decision.variant is None
         assert (decision.slots[GREEN].revision, decision.slots[GREEN].replicas) == ("v2", 1)
+        assert decision.message.endswith("may lead requests to the pods that are to go")
+        assert decision.rollout.paused_at == T0
         later = decided(place(begun(), route=SeenRoute()), current="v3")
         assert later.slots[GREEN].revision == "v3"
 
@@ -138,6 +154,10 @@ class TestLooking:
         judged = answered(about, 60, verdict=Verdict("B", 0.01, -9.0)).rollout.ab_test
         assert judged is not None
         assert judged.a.requests == 100
+
+    def test_pods_that_tell_no_counts_are_named_as_what_it_waits_for(self) -> None:
+        decision = answered(place(begun()), 60, arms=(Window(), Window()))
+        assert "the actions promote and abort end it" in decision.message
 
     def test_a_paused_test_is_not_looked_at(self) -> None:
         paused = under_way(strategy="BlueGreen", phase="RolloutPaused", is_paused=True, ab_test=begun())
@@ -204,6 +224,12 @@ class TestActions:
         decision = self.acted("retry", begun(message="old"))
         assert decision.rollout.ab_test is None
         assert (decision.variant, decision.asks.arms) == (GREEN, True)
+
+    def test_retry_is_refused_once_it_takes_over(self) -> None:
+        scaling = under_way(strategy="BlueGreen", phase="Scaling", latched_replicas=2, ab_test=begun())
+        last = self.acted("retry", None, status=scaling).rollout.last_action
+        assert last is not None
+        assert last.result == "Refused"
 
     def test_abort_ends_it(self) -> None:
         decision = self.acted("abort", begun())

@@ -178,11 +178,12 @@ class TestAStep:
         assert sizes(decision) == (9, 2)
 
     def test_a_gate_waits_for_promote_and_says_so(self) -> None:
-        steps = [{"weight": 50, "pause": True}]
+        steps = [{"weight": 50, "pause": True}, {"weight": 51}]
         about = place(rollout(1), *old(1), *new(1), wanted=2, steps=steps)
         decision = decided(about, now=at(100_000))
         assert (decision.phase, "with the action promote" in decision.message) == ("Waiting", True)
-        promoted = decided(place(decision.rollout.model_copy(update={"is_promoted": True}), *about.pods, wanted=2))
+        status = decision.rollout.model_copy(update={"is_promoted": True})
+        promoted = decided(place(status, *about.pods, wanted=2, steps=steps))
         assert promoted.phase == "Waiting"  # At the step after it, which has the same pods.
         told = promoted.rollout.canary
         assert told is not None

@@ -1,6 +1,6 @@
 """What counts as drift: a field of ours that says something else, and nothing besides."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -188,3 +188,65 @@ def test_the_first_difference_is_named_by_its_path(ours: Manifest, theirs: Manif
 )  # fmt: skip
 def test_a_difference_in_spelling_is_none(ours: Manifest, theirs: Manifest) -> None:
     assert differs(ours, theirs) is None
+
+
+A_ROUTE: dict[str, Any] = {
+    "kind": "HTTPRoute",
+    "spec": {
+        "parentRefs": [{"name": "public"}],
+        "hostnames": [],
+        "rules": [
+            {
+                "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+                "backendRefs": [{"name": "chat", "port": 80, "weight": 1}],
+                "timeouts": {"request": "300s"},
+            }
+        ],
+    },
+}
+
+
+def as_the_api_server_has_it() -> dict[str, Any]:
+    live = deepcopy(A_ROUTE)
+    del live["spec"]["hostnames"]
+    live["spec"]["parentRefs"][0] |= {"group": "gateway.networking.k8s.io", "kind": "Gateway"}
+    live["spec"]["rules"][0]["backendRefs"][0] |= {"group": "", "kind": "Service"}
+    return live
+
+
+def test_a_route_with_the_api_servers_defaults_is_ours() -> None:
+    assert differs(A_ROUTE, as_the_api_server_has_it()) is None
+
+
+@pytest.mark.parametrize(
+    ("added", "path"),
+    [
+        pytest.param(lambda spec: spec.update(hostnames=["x"]), "spec.hostnames", id="a host name"),
+        pytest.param(lambda spec: spec["parentRefs"].append({"name": "x"}), "spec.parentRefs", id="another gateway"),
+        pytest.param(lambda spec: spec["rules"].append({}), "spec.rules", id="a rule"),
+        pytest.param(
+            lambda spec: spec["rules"][0]["matches"][0].update(headers=[{"name": "x", "value": "y"}]),
+            "spec.rules[0].matches[0].headers",
+            id="a header that requests must have",
+        ),
+        pytest.param(
+            lambda spec: spec["rules"][0].update(filters=[{"type": "RequestRedirect"}]),
+            "spec.rules[0].filters",
+            id="a redirect",
+        ),
+        pytest.param(
+            lambda spec: spec["rules"][0]["timeouts"].update(backendRequest="1s"),
+            "spec.rules[0].timeouts.backendRequest",
+            id="a shorter timeout",
+        ),
+        pytest.param(
+            lambda spec: spec["rules"][0]["backendRefs"][0].update(namespace="other"),
+            "spec.rules[0].backendRefs[0].namespace",
+            id="another namespace's Service",
+        ),
+    ],
+)
+def test_what_leads_a_routes_requests_astray_is_drift(added: Callable[[dict[str, Any]], object], path: str) -> None:
+    live = as_the_api_server_has_it()
+    added(live["spec"])
+    assert differs(A_ROUTE, live) == path

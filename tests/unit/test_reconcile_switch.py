@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from penstock import names
 from penstock.apply import Vanished
-from penstock.kinds import DEPLOYMENT, SERVICE
+from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, SERVICE
 
+from tests.fake_cluster import the_service
 from tests.place import CHAT, Place
 
 
@@ -74,6 +75,27 @@ async def test_pods_that_fail_the_smoke_test_get_no_traffic() -> None:
     await place.reconcile(CHAT)
     assert place.tested == [{"chat-green-0": "10.0.0.7"}]
     assert (selected(place), place.status["rollout"]["phase"]) == ("blue", "Testing")
+
+
+async def test_pods_that_stop_answering_while_they_are_tested_get_no_traffic() -> None:
+    place = await about_to_switch()
+    place.can_reach_pods = True
+    status = {**place.child("Deployment", "chat-green")["status"], "readyReplicas": 0, "availableReplicas": 0}
+    place.while_asked = lambda: place.cluster.edit(DEPLOYMENT, "chat-green", status=status)
+    await place.reconcile(CHAT)
+    assert (selected(place), place.status["rollout"]["phase"]) == ("blue", "Preparing")
+
+
+async def test_a_revision_that_is_aborted_while_it_is_tested_gets_no_traffic() -> None:
+    place = await about_to_switch()
+    place.can_reach_pods = True
+    asked = {**the_service(place.cluster)["metadata"], "annotations": {names.ANNOTATION_ACTION: "abort:1"}}
+    place.while_asked = lambda: place.cluster.edit(INFERENCE_SERVICE, "chat", metadata=asked)
+    with pytest.raises(Vanished):
+        await place.reconcile(CHAT)
+    assert selected(place) == "blue"
+    await place.settle()
+    assert (selected(place), place.status["rollout"]["phase"]) == ("blue", "RolledBack")
 
 
 async def test_a_service_that_was_deleted_comes_back_leading_to_green_and_knows_it() -> None:

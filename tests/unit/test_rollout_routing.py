@@ -1,17 +1,25 @@
 """Weights of a gateway's route, the pods behind them, and what keeps a gateway from leading requests nowhere."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from penstock.api.rollout import AbTest
+from penstock.api.status import CanaryStatus, RolloutStatus
 from penstock.desired import gateway
 from penstock.names import Slot
+from penstock.observe import Answers, Endpoints, Seen, SeenPod
 from penstock.rollout import route
+from penstock.rollout.analysis import Window
+from penstock.rollout.decision import Decision
 from penstock.rollout.route import SeenRoute
 from penstock.rollout.shares import Counts, counts_behind_gateway
+
+from tests.builders import T0, a_service, at, decided, ready_pod, rolled_out, seen, under_way, unready
+from tests.builders import pending as without_a_node
 
 BLUE, GREEN = Slot.BLUE, Slot.GREEN
 SERVICES = {"chat-blue": BLUE, "chat-green": GREEN}
@@ -48,8 +56,17 @@ def test_the_canary_has_pods_enough_and_there_is_one_too_many_at_most(
 def a_route(
     *rules: dict[str, Any], generation: int = 2, verdicts: list[dict[str, Any]] | None = None
 ) -> dict[str, Any]:
-    parents = [{"conditions": verdicts}] if verdicts is not None else []
-    return {"metadata": {"generation": generation}, "spec": {"rules": list(rules)}, "status": {"parents": parents}}
+    parents = [told_by("public", *verdicts)] if verdicts is not None else []
+    return {
+        "metadata": {"generation": generation, "namespace": "ml"},
+        "spec": {"parentRefs": [{"name": "public"}], "rules": list(rules)},
+        "status": {"parents": parents},
+    }
+
+
+def told_by(gateway: str, *verdicts: dict[str, Any]) -> dict[str, Any]:
+    parent = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "ml", "name": gateway}
+    return {"parentRef": parent, "conditions": list(verdicts)}
 
 
 def verdict(kind: str = "Accepted", *, holds: bool = True, of: int = 2, **rest: str) -> dict[str, Any]:
@@ -105,6 +122,22 @@ class TestTheRoute:
         found = route.parse(a_route(to(("chat", 1)), verdicts=verdicts), SERVICES)
         assert (found.is_accepted, found.refusal) == (is_accepted, refusal)
 
+    def test_one_gateway_that_leads_by_it_is_enough_and_what_another_says_is_told(self) -> None:
+        about = a_route(to(("chat", 1)), verdicts=[verdict()])
+        about["spec"]["parentRefs"].append({"name": "private"})
+        about["status"]["parents"].append(told_by("private", verdict(holds=False, reason="No", message="not here")))
+        found = route.parse(about, SERVICES)
+        assert (found.is_taken, found.is_accepted, found.refusal) == (True, True, "No: not here")
+
+    def test_a_gateway_that_the_route_names_no_more_has_nothing_to_say(self) -> None:
+        about = a_route(to(("chat", 1)), verdicts=[verdict()])
+        about["status"]["parents"].append(told_by("former", verdict(of=1, holds=False)))
+        assert route.parse(about, SERVICES).is_accepted
+
+    def test_one_that_has_not_made_up_its_mind_does_not_lead_by_it(self) -> None:
+        undecided = verdict() | {"status": "Unknown"}
+        assert not route.parse(a_route(to(("chat", 1)), verdicts=[undecided]), SERVICES).is_accepted
+
 
 class TestTheMark:
     def test_a_header_is_matched_by_its_whole_value(self) -> None:
@@ -133,3 +166,153 @@ class TestTheMark:
         (header,) = gateway.marked_by(test)["headers"]
         assert re.fullmatch(header["value"], "a.b=x*")
         assert not re.fullmatch(header["value"], "aXb=xx")
+
+
+STEPS = [{"weight": 10, "pauseSeconds": 60}, {"weight": 60, "pauseSeconds": 60}]
+
+
+def old(count: int) -> list[SeenPod]:
+    return [ready_pod(f"old-{number}") for number in range(count)]
+
+
+def new(count: int) -> list[SeenPod]:
+    return [green(ready_pod(f"new-{number}", "v2")) for number in range(count)]
+
+
+def green(pod: SeenPod) -> SeenPod:
+    return replace(pod, slot=GREEN)
+
+
+def at_step(step: int = 1, *, weight: int | None = 10, routed: int | None = 10, **rest: Any) -> RolloutStatus:
+    canary = CanaryStatus(step=step, weight=weight, routed=routed)
+    return under_way(**{"strategy": "Canary", "phase": "Waiting", "shared_revision": "v2", "canary": canary} | rest)
+
+
+def serving(
+    status: RolloutStatus,
+    *pods: SeenPod,
+    wanted: int = 3,
+    led: int | None = 10,
+    steps: list[dict[str, Any]] | None = None,
+    **told: Any,
+) -> Seen:
+    """Blue serves v1 and green v2 behind one Service; the route gives green `led` percent, and was taken."""
+    service = a_service(
+        status=status,
+        rollout={"strategy": "Canary", "canary": {"steps": steps or STEPS}},
+        is_behind_a_gateway=True,
+        minReplicas=wanted,
+        deploymentStrategy={"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+    )
+    slots = {}
+    for slot, revision in ((BLUE, "v1"), (GREEN, "v2")):
+        inside = [pod for pod in pods if pod.slot == slot]
+        ready = sum(pod.is_ready for pod in inside)
+        slots[slot] = rolled_out(revision, len(inside), ready=ready, available=ready)
+    names = frozenset(pod.name for pod in pods if pod.is_ready)
+    shares = {} if led is None else {BLUE: 100 - led, GREEN: led}
+    found = SeenRoute(**{"shares": shares, "is_accepted": True, **told})
+    return seen(service, *pods, slots=slots, endpoints=Endpoints(names, names), route=found)
+
+
+def routed(decision: Decision) -> int | None:
+    """Percent of the requests that the new revision is to get."""
+    return decision.shares.get(GREEN)
+
+
+class TestTheShare:
+    def test_it_is_the_steps_own_once_there_are_pods_for_it(self) -> None:
+        decision = decided(serving(at_step(), *old(3), *new(1)))
+        assert (decision.phase, routed(decision)) == ("Waiting", 10)
+
+    def test_on_the_way_to_the_next_step_it_follows_the_pods_that_answer(self) -> None:
+        status = at_step(2, weight=60)
+        assert routed(decided(serving(status, *old(3), *new(1)))) == 25
+        assert routed(decided(serving(status, *old(2), *new(2)))) == 60
+
+    def test_pods_without_a_node_take_no_requests(self) -> None:
+        waits = green(without_a_node("new-1", "v2"))
+        decision = decided(serving(at_step(2, weight=60), *old(2), *new(1), waits, led=33))
+        assert routed(decision) == 33
+        assert "33 % instead of 60 % by the route" in decision.message
+
+    def test_nobody_is_led_to_a_slot_that_does_not_answer(self) -> None:
+        silent = green(unready("new-0", "v2"))
+        assert routed(decided(serving(at_step(), *old(3), silent))) == 0
+        assert routed(decided(serving(at_step(), unready("old-0"), *new(1), wanted=1))) == 100
+
+    def test_a_paused_rollout_comes_back_to_its_share_when_all_answer_again(self) -> None:
+        paused = at_step(is_paused=True, phase="RolloutPaused")
+        assert routed(decided(serving(paused, *old(3), *new(1), led=100))) == 10
+
+    def test_a_share_that_somebody_wrote_is_not_taken_for_the_rollouts_own(self) -> None:
+        paused = at_step(is_paused=True, phase="RolloutPaused")
+        decision = decided(serving(paused, *old(3), *new(1), led=1000))
+        assert decision.shares == {BLUE: 90, GREEN: 10}
+
+    def test_an_autoscaler_finds_the_paused_share_and_not_that_of_the_pods(self) -> None:
+        paused = at_step(is_paused=True, phase="RolloutPaused")
+        decision = decided(serving(paused, *old(3), *new(1), wanted=6))
+        assert (decision.slots[GREEN].replicas, routed(decision)) == (1, 10)
+        assert "10 % by the route" in decision.message
+
+
+class TestTheStep:
+    def test_it_begins_when_the_gateway_leads_by_it(self) -> None:
+        decision = decided(serving(at_step(), *old(3), *new(1), is_taken=False, is_accepted=False))
+        assert (decision.phase, decision.rollout.canary and decision.rollout.canary.reached_at) == ("Scaling", None)
+
+    def test_its_time_stands_while_the_gateway_refuses_the_route(self) -> None:
+        reached = at_step(canary=CanaryStatus(step=1, weight=10, routed=10, reached_at=T0))
+        about = serving(reached, *old(3), *new(1), is_accepted=False, refusal="No: not here")
+        decision = decided(about, now=at(1000))
+        assert (decision.phase, decision.rollout.canary and decision.rollout.canary.step) == ("Scaling", 1)
+        assert "No: not here" in decision.message
+
+    def test_a_deadline_that_the_gateway_let_pass_names_it(self) -> None:
+        about = serving(
+            at_step(phase="Scaling", available_replicas=1), *old(3), *new(1), is_taken=False, is_accepted=False
+        )
+        decision = decided(about, now=at(601))
+        assert (decision.failed, decision.rollout.reason) == ("v2", "ProgressDeadlineExceeded")
+        assert "the gateway has not taken the route yet" in decision.message
+
+    def test_one_that_is_edited_begins_again(self) -> None:
+        reached = at_step(canary=CanaryStatus(step=1, weight=10, routed=10, reached_at=T0))
+        steps = [{"weight": 30, "pauseSeconds": 60}]
+        about = serving(reached, *old(3), *new(1), led=30, steps=steps)
+        answered = replace(about, answers=Answers(looked=(Window(requests=100), Window())))
+        decision = decided(answered, now=at(1000))
+        assert decision.rollout.canary is not None
+        assert (decision.phase, decision.rollout.canary.reached_at) == ("Waiting", at(1000))
+
+
+class TestTheWayBack:
+    def back(self, *pods: SeenPod, **rest: Any) -> Decision:
+        status = at_step(2, weight=60, routed=60, failed_revision="v2", reason="AbortedByUser", phase="Aborting")
+        return decided(serving(status, *pods, **rest))
+
+    def test_the_share_goes_down_with_the_pods_that_stay(self) -> None:
+        decision = self.back(*old(2), *new(2), led=60)
+        assert (decision.slots[BLUE].replicas, decision.slots[GREEN].replicas, routed(decision)) == (2, 1, 33)
+
+    def test_the_last_pods_stay_until_nothing_is_led_to_them(self) -> None:
+        decision = self.back(*old(3), *new(1), led=25)
+        assert (decision.slots[GREEN].replicas, routed(decision)) == (1, 0)
+        slow = self.back(*old(3), *new(1), led=0, is_taken=False)
+        assert slow.slots[GREEN].replicas == 1
+        assert slow.message.endswith("may lead requests to the pods that are to go")
+        assert self.back(*old(3), *new(1), led=0).slots[GREEN].replicas == 0
+
+    def test_a_gateway_that_never_acts_holds_up_no_plan_for_what_comes_next(self) -> None:
+        status = under_way(strategy="Canary", phase="RolledBack", failed_revision="v2", started_at=None)
+        about = serving(status, *old(3), *new(1), led=None, is_taken=False, is_accepted=False)
+        decision = decided(about, "v3", now=at(10_000))
+        assert decision.failed is None
+        assert decision.slots[GREEN].revision == "v2"
+        assert decision.rollout.paused_at is not None
+
+    def test_a_stable_pod_that_waits_for_the_place_of_a_new_one_gets_it_though_none_answers(self) -> None:
+        """Without a gateway too: all traffic would stay with the revision that failed."""
+        decision = self.back(without_a_node("old-0"), *new(2), wanted=2, led=100)
+        assert decision.slots[GREEN].replicas == 1

@@ -19,18 +19,21 @@ from penstock.conditions import Facts
 from penstock.names import Slot
 from penstock.observe import Answers, Seen
 from penstock.rollout import memory
+from penstock.rollout.ab_test import Verdict
 from penstock.rollout.analysis import Window
 from penstock.rollout.decide import decide
 from penstock.rollout.decision import Asks, Decision
 from penstock.scaling import Scale
 
 from tests.builders import DEADLINE, T0, WIPED, a_service, reported, seen
-from tests.simulated_cluster import ILLS, Cluster
+from tests.simulated_cluster import ILLS, Cluster, Rules
 
 REVISIONS: Final = ("v1", "v2", "v3", "v4")
 STRATEGIES: Final = ("Auto", "BlueGreen", "BlueGreen", "Canary", "Canary", "Canary", "RollingUpdate", "Recreate")
 VERBS: Final = ("promote", "promote-full", "abort", "retry", "rollback", "rollback=v1", "pause", "resume", "dance")
-WRITES: Final = (*Slot, "service")
+WRITES: Final = (*Slot, "service", "route")
+AB_TEST: Final = {"header": {"name": "x-arm", "value": "b"}, "durationSeconds": 60, "minSamplesPerArm": 10}
+VERDICTS: Final = (Verdict("A", 0.01, 5.0), Verdict("B", 0.01, -5.0), Verdict(None, 0.5, 0.1), "no process for it")
 # Without any news for so long, none is to come.
 _QUIET: Final = 3 * DEADLINE
 _MOST_WAKES: Final = 2000
@@ -50,6 +53,8 @@ class Rollouts(RuleBasedStateMachine):
         self.ids = count(1)
         self.is_paused = False
         self.traffic = Window(requests=100)
+        self.verdict: Verdict | str = VERDICTS[0]
+        self.is_behind_a_gateway = False
         self.replicas = 2
         self.status = WIPED
         self.cluster = Cluster()
@@ -58,9 +63,17 @@ class Rollouts(RuleBasedStateMachine):
         self.known: object = None  # what the operator has seen last; None when it has just started
         self.due: timedelta | None = None  # when it is to look again
 
-    @initialize(strategy=st.sampled_from(STRATEGIES), replicas=st.integers(1, 3), rounds=st.sampled_from([0, 6, 6, 6]))
-    def begin_with_a_service_that_has_run_for_a_while(self, strategy: str, replicas: int, rounds: int) -> None:
+    @initialize(
+        strategy=st.sampled_from(STRATEGIES),
+        replicas=st.integers(1, 3),
+        rounds=st.sampled_from([0, 6, 6, 6]),
+        is_behind_a_gateway=st.booleans(),
+    )
+    def begin_with_a_service_that_has_run_for_a_while(
+        self, strategy: str, replicas: int, rounds: int, is_behind_a_gateway: bool
+    ) -> None:
         self.options["strategy"], self.replicas = strategy, replicas
+        self.is_behind_a_gateway = is_behind_a_gateway
         self.let_all_act(rounds)
         self.current = "v2" if rounds else "v1"
 
@@ -71,6 +84,8 @@ class Rollouts(RuleBasedStateMachine):
     @rule(strategy=st.sampled_from(STRATEGIES))
     def edit_the_strategy(self, strategy: str) -> None:
         self.options["strategy"] = strategy
+        if strategy != "BlueGreen":
+            self.options.pop("abTest", None)
 
     @rule(auto=st.booleans(), soak=st.sampled_from([0, 60]), hold=st.sampled_from([0, 300]))
     def edit_the_gates(self, auto: bool, soak: int, hold: int) -> None:
@@ -80,6 +95,20 @@ class Rollouts(RuleBasedStateMachine):
     def edit_the_steps(self, weights: list[int], is_gated: bool) -> None:
         gate = {"pause": True} if is_gated else {"pauseSeconds": 60}
         self.options["canary"] = {"steps": [{"weight": weight, **gate} for weight in weights]}
+
+    @rule(is_behind_one=st.booleans())
+    def edit_the_gateway(self, is_behind_one: bool) -> None:
+        self.is_behind_a_gateway = is_behind_one
+        if not is_behind_one:
+            self.options.pop("abTest", None)
+
+    @rule(verdict=st.sampled_from([*VERDICTS, None]))
+    def edit_the_ab_test(self, verdict: Verdict | str | None) -> None:
+        """With the verdict that it will come to, or without a test."""
+        self.options.pop("abTest", None)
+        if verdict is not None:
+            self.verdict, self.is_behind_a_gateway = verdict, True
+            self.options |= {"abTest": AB_TEST, "strategy": "BlueGreen"}
 
     @rule(errors=st.sampled_from([0, 0, 20, 100]), requests=st.sampled_from([0, 100]))
     def change_the_traffic(self, errors: int, requests: int) -> None:
@@ -149,12 +178,17 @@ class Rollouts(RuleBasedStateMachine):
     def let_the_endpoints_follow(self) -> None:
         self.cluster.let_the_endpoints_follow()
 
+    @rule()
+    def let_the_gateway_act(self) -> None:
+        self.cluster.route.let_the_gateway_act()
+
     @rule(rounds=st.integers(1, 8))
     def let_all_act(self, rounds: int) -> None:
         """As long as nothing else happens, a pass follows on every news."""
         for _ in range(rounds):
             self.let_the_cluster_act()
             self.let_the_endpoints_follow()
+            self.let_the_gateway_act()
             if self.is_woken:
                 self.make_a_pass()
 
@@ -195,6 +229,9 @@ class Rollouts(RuleBasedStateMachine):
                 self.cluster.write(slot, decision.slots.get(slot))
         if "service" in written:
             self._write_the_service(decision)
+        if "route" in written:
+            rules = Rules(dict(decision.shares), decision.variant)
+            self.cluster.route.write(rules if self.is_behind_a_gateway else None)
         return about, decision
 
     def _write_the_service(self, decision: Decision) -> None:
@@ -221,12 +258,27 @@ class Rollouts(RuleBasedStateMachine):
             if is_switch and plan is not None:
                 assert plan.revision == deployment.revision, "what traffic moves between is not edited meanwhile"
         self._check_why(about, decision, is_switch=is_switch)
+        self._check_where_the_gateway_leads(about, decision)
         planned = sum(plan.replicas for plan in decision.slots.values())
         assert planned <= 2 * max(self.replicas, 3)
         if decision.is_shared:
             assert planned <= max(self.replicas + 1, sum(each.wanted for each in about.slots.values()))
         elif self.cluster.is_shared and self.replicas:
             assert not about.ready(decision.active.other), "traffic is taken from pods that answer"
+
+    def _check_where_the_gateway_leads(self, about: Seen, decision: Decision) -> None:
+        """Nobody is led to where nothing answers, and no pods go to which requests are still led."""
+        assert not (decision.shares or decision.variant) or self.is_behind_a_gateway
+        for slot in Slot:
+            leads = Rules(decision.shares, decision.variant).leads_to(slot)
+            assert not leads or about.ready(slot) or not about.ready(slot.other)
+            found, plan = about.slots.get(slot), decision.slots.get(slot)
+            if found is None or not found.wanted or not self.replicas or not self.cluster.route.taken.leads_to(slot):
+                continue
+            if self.cluster.route.written is not None:
+                assert plan is not None, "pods go to which the gateway still leads requests"
+                assert plan.replicas, "pods go to which the gateway still leads requests"
+                assert plan.revision == found.revision, "pods are replaced to which the gateway still leads requests"
 
     def _check_why(self, about: Seen, decision: Decision, *, is_switch: bool) -> None:
         """What was tested gives way, and what was not takes over, for a fault of the pods alone."""
@@ -267,6 +319,7 @@ class Rollouts(RuleBasedStateMachine):
         for _ in range(_MOST_WAKES):
             self.let_the_cluster_act()
             self.let_the_endpoints_follow()
+            self.let_the_gateway_act()
             if self.is_woken:
                 self.make_a_pass()
             elif self.due is not None:
@@ -283,7 +336,7 @@ class Rollouts(RuleBasedStateMachine):
     def _news(self) -> object:
         decision = self.decision
         told = decision and (decision.phase, decision.message, decision.active, decision.slots)
-        return self.cluster.endpoints(), [pod.seen() for pod in self.cluster.pods], told
+        return self.cluster.endpoints(), self.cluster.route.seen(), [pod.seen() for pod in self.cluster.pods], told
 
     def _assert_settled(self) -> None:
         decision = self.decision
@@ -298,7 +351,8 @@ class Rollouts(RuleBasedStateMachine):
             return
         if decision.stable in self.cluster.ills:
             return  # It cannot arrive anywhere; that it says so is told elsewhere.
-        is_at_gate = decision.phase in ("Waiting", "Holding") and "the action promote" in decision.message
+        is_at_gate = decision.phase in ("Waiting", "Holding") and "the action" in decision.message
+        is_at_gate = is_at_gate or decision.message.startswith("A/B test: ")
         ends_at = {"Holding": rollout.hold_ends_at, "Waiting": rollout.gate_opens_at}.get(decision.phase)
         assert ends_at is None or self.now >= ends_at, "nobody looks when its time is over"
         # No pod that serves goes for one that finds no room.
@@ -308,6 +362,7 @@ class Rollouts(RuleBasedStateMachine):
         assert decision.is_at_rest or decision.is_overdue or is_at_gate or is_short
         active = self.cluster.slots[decision.active]
         if decision.is_at_rest:
+            assert (dict(decision.shares), decision.variant) == ({}, None)
             assert active.plan is not None
             assert active.plan.revision == decision.stable
             assert self.cluster.ready(self.cluster.selected)
@@ -316,7 +371,12 @@ class Rollouts(RuleBasedStateMachine):
 
     def _seen(self, status: InferenceServiceStatus | None = None) -> Seen:
         annotations = {names.ANNOTATION_ACTION: self.action} if self.action else {}
-        service = a_service(rollout=self.options, status=status or self.status, annotations=annotations)
+        service = a_service(
+            rollout=self.options,
+            is_behind_a_gateway=self.is_behind_a_gateway,
+            status=status or self.status,
+            annotations=annotations,
+        )
         return seen(
             service,
             *(pod.seen() for pod in self.cluster.pods),
@@ -327,11 +387,12 @@ class Rollouts(RuleBasedStateMachine):
             annotations=self.cluster.annotations,
             templates=frozenset(REVISIONS),
             is_smoke_tested=True,
+            route=self.cluster.route.seen(),
         )
 
     def _decide(self, about: Seen) -> tuple[Seen, Decision]:
         decision = self._once(about)
-        for _ in range(2):
+        for _ in range(3):
             if decision.asks == Asks():
                 break
             about = replace(about, answers=self._answers(about, decision.asks))
@@ -346,7 +407,9 @@ class Rollouts(RuleBasedStateMachine):
             if pod.name in asks.smoke
         }
         looked = (self.traffic, Window()) if asks.look else before.looked
-        return Answers({**before.smoke, **results}, looked)
+        arms = (self.traffic, self.traffic) if asks.arms else before.arms
+        verdict = self.verdict if asks.judge else before.verdict
+        return Answers({**before.smoke, **results}, looked, arms, verdict)
 
     def _once(self, about: Seen) -> Decision:
         is_stopped = self.is_paused or self.replicas == 0

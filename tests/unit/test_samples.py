@@ -1,6 +1,6 @@
 """What is remembered from one look at the counters to the next."""
 
-from penstock.rollout.analysis import Counters
+from penstock.rollout.analysis import Counters, Window
 from penstock.samples import Samples
 from penstock.store import Key
 
@@ -13,8 +13,14 @@ def counted(**requests: int) -> dict[str, Counters]:
 
 
 def look(samples: Samples, new: dict[str, Counters]) -> float:
-    """The requests since the last look."""
-    return samples.look(CHAT, new).requests
+    """The requests since the last look, which are recorded."""
+    return seen(samples, new).requests
+
+
+def seen(samples: Samples, new: dict[str, Counters], *, least: int = 1, key: Key = CHAT) -> Window:
+    found = samples.look(key, new, least=least)
+    samples.keep(key)
+    return found
 
 
 def test_the_first_look_after_a_start_only_sets_the_base() -> None:
@@ -31,8 +37,8 @@ def test_each_look_counts_from_the_one_before() -> None:
 
 def test_errors_are_counted_with_the_requests() -> None:
     samples = Samples()
-    samples.look(CHAT, counted(green=10))
-    new = samples.look(CHAT, counted(green=50))
+    seen(samples, counted(green=10))
+    new = seen(samples, counted(green=50))
     assert (new.requests, new.errors) == (40, 4)
 
 
@@ -52,9 +58,18 @@ def test_a_pod_that_comes_later_is_counted_from_its_second_look() -> None:
 
 def test_little_traffic_adds_up_until_it_tells_something() -> None:
     samples = Samples()
-    samples.look(CHAT, counted(a=0), least=20)
-    seen = [samples.look(CHAT, counted(a=number), least=20).requests for number in (8, 16, 24, 30)]
-    assert seen == [8, 16, 24, 6]
+    seen(samples, counted(a=0), least=20)
+    told = [seen(samples, counted(a=number), least=20).requests for number in (8, 16, 24, 30)]
+    assert told == [8, 16, 24, 6]
+
+
+def test_a_look_that_could_not_be_recorded_is_made_again() -> None:
+    samples = Samples()
+    look(samples, counted(green=10))
+    assert samples.look(CHAT, counted(green=30)).requests == 20
+    assert samples.look(CHAT, counted(green=35)).requests == 25
+    samples.keep(CHAT)
+    assert look(samples, counted(green=36)) == 1
 
 
 def test_services_do_not_share_pods_of_one_name() -> None:

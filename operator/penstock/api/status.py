@@ -186,6 +186,9 @@ class AbTestResult(Observation):
 class AbTestStatus(Observation):
     """How an A/B test stands."""
 
+    mark: str | None = Field(
+        default=None, max_length=1024, description="What marks the requests of arm B; with another mark it begins anew."
+    )
     started_at: datetime | None = Field(default=None, description="When it began.")
     last_sample_at: datetime | None = Field(
         default=None, description="When the counters were last looked at, or the test of them was last tried."
@@ -209,6 +212,9 @@ class CanaryStatus(Observation):
     weight: int | None = Field(default=None, description="Share of the traffic that the step asks for, in percent.")
     share: str | None = Field(
         default=None, max_length=128, description="Share that the step's pods stand for, such as 1 of 3 pods: 33 %."
+    )
+    routed: int | None = Field(
+        default=None, description="Its share, in percent, of the requests that come through a gateway, if there is one."
     )
     reached_at: datetime | None = Field(default=None, description="When the step's pods were available.")
 

@@ -68,6 +68,9 @@ def _waiting(case: Case) -> str:
     is_canary = case.rollout.canary is not None
     if case.rollout.ab_test is not None and case.rollout.tested_at is None:
         return _compared(case.rollout.ab_test, case)
+    if case.rollout.strategy == "BlueGreen" and case.rollout.tested_at is None:
+        led = "Its A/B test begins when the gateway leads marked requests to the new pods"
+        return f"{led}. {case.deadline} {case.way_back}"
     if opens is None:
         why = "this step has pause: true" if is_canary else "spec.rollout.blueGreen.autoPromote is false"
         return f"It goes on with {{promote}}: {why}. {case.way_back}"

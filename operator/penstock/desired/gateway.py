@@ -34,7 +34,7 @@ def http_route(owner: InferenceService, gateway: Gateway, routes: Routes) -> Man
         rules.insert(0, _rule(owner, [_backend(names.slot_service(name, routes.variant))], marked_by(test)))
     spec = {
         "parentRefs": [ref.to_dict() for ref in gateway.parent_refs],
-        **({"hostnames": list(gateway.hostnames)} if gateway.hostnames else {}),
+        "hostnames": list(gateway.hostnames),  # said even if there are none, for somebody else's would stay
         "rules": rules,
     }
     return metadata.child(owner, HTTP_ROUTE, name, {"spec": spec})
@@ -53,7 +53,7 @@ def marked_by(test: AbTest) -> Manifest:
 
 def _rule(owner: InferenceService, backends: list[Manifest], match: Manifest | None = None) -> Manifest:
     return {
-        **({"matches": [match]} if match else {}),
+        "matches": [match or {"path": {"type": "PathPrefix", "value": "/"}}],
         "backendRefs": backends,
         # A gateway's own limit, often 15 seconds, is none that a model could keep.
         "timeouts": {"request": f"{owner.spec.predictor.timeout}s"},

@@ -34,7 +34,14 @@ class Verdict:
 
 def begun(spec: AbTest, now: datetime) -> AbTestStatus:
     """The test when its traffic is first led apart. The look of that moment is the base of the next one."""
-    return _told(AbTestStatus(started_at=now, last_sample_at=now, ends_at=_end(now, spec)), spec)
+    return _told(AbTestStatus(mark=mark(spec), started_at=now, last_sample_at=now, ends_at=_end(now, spec)), spec)
+
+
+def mark(spec: AbTest) -> str:
+    """What tells a request of arm B from one of arm A."""
+    if spec.header is not None:
+        return f"header {spec.header.name}: {spec.header.value}"
+    return f"cookie {spec.cookie.name}={spec.cookie.value}" if spec.cookie else ""
 
 
 def counted(was: AbTestStatus, spec: AbTest, a: Window, b: Window, now: datetime) -> AbTestStatus:

@@ -91,7 +91,8 @@ def _retry(s: Situation, _: str) -> tuple[Situation, str]:
     if s.was.failed_revision == s.current:
         fresh = s.remembering(failed_revision=None, reason=None, started_at=None, latched_replicas=None)
         return fresh, f"revision {s.current} is tried again"
-    if _in_flight(s) and s.was.ab_test is not None and s.was.switched_at is None:
+    is_compared = s.was.ab_test is not None and s.was.tested_at is None and not s.was.is_promoted
+    if _in_flight(s) and is_compared and s.was.latched_replicas is None:
         return s.remembering(ab_test=None), "the A/B test starts afresh"
     if not _in_flight(s) or s.was.analysis is None:
         raise _Refused("there is neither a failed revision nor an analysis to try again")

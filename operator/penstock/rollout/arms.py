@@ -28,12 +28,19 @@ class Stay(Protocol):
 def compared(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay) -> Decision:
     """On with `then` once the new revision has won, or without a test to make; if it has lost, that is the end."""
     spec = s.seen.service.spec.rollout.ab_test
-    if spec is None or not routing.is_by_route(s) or s.was.is_promoted:
+    if spec is None or not routing.is_by_route(s):
+        return then(s.remembering(ab_test=None))
+    if s.was.is_promoted:
         return then(s)
-    if s.was.ab_test is None:
-        waits = routing.lacks_variant(s)
+    was = s.was.ab_test
+    # A definition older than this field does not keep it.
+    is_other = was is not None and was.mark not in (None, ab_test.mark(spec))
+    if was is None or is_other:
+        # Counts of other requests are not this test's, and the route is only written with this decision.
+        s = s.remembering(ab_test=None)
+        waits = "its mark has changed" if is_other else routing.lacks_variant(s)
         if waits is not None or s.stands:
-            on = stay(s, "Waiting", f"{_NOT_LED} {s.current}: {waits or 'the rollout is paused'}", at_a_gate=False)
+            on = stay(s, "Waiting", f"{_NOT_LED} {s.current}: {waits or 'it stands still'}", at_a_gate=False)
             return on if s.stands or on.target != s.current else replace(on, variant=s.seen.idle)
     s = s.remembering(ab_test=_looked(s, spec))
     test = s.was.ab_test or AbTestStatus()
@@ -43,9 +50,23 @@ def compared(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay)
     if follows == "give-up":
         why = f"revision {s.current} lost its A/B test: {ab_test.standing(test)}"
         return going_back.fail(s, Reason.AB_TEST_LOST, why)
-    asked = "; the actions promote, abort and retry say what follows" if follows == "ask" else ""
-    on = stay(s, "Waiting", f"A/B test: {ab_test.standing(test)}{asked}", at_a_gate=True)
+    on = stay(s, "Waiting", f"A/B test: {ab_test.standing(test)}{_asked(s, test, follows)}", at_a_gate=True)
     return on if s.stands or follows == "ask" else _asking(s, on, spec)
+
+
+def because(s: Situation) -> str:
+    """What a test that could not begin has waited for in vain, if that is it."""
+    is_due = s.available > 0 and s.was.ab_test is None and s.seen.service.spec.rollout.ab_test is not None
+    waits = routing.lacks_variant(s) if is_due and routing.is_by_route(s) else None
+    return f": {waits}" if waits else ""
+
+
+def _asked(s: Situation, test: AbTestStatus, follows: ab_test.Outcome) -> str:
+    """What only a person can do now."""
+    if follows == "ask":
+        return "; the actions promote, abort and retry say what follows"
+    is_silent = test.a.requests == 0 and test.b.requests == 0 and test.ends_at is not None and s.now >= test.ends_at
+    return "; no pod has told that it answered any: the actions promote and abort end it" if is_silent else ""
 
 
 def variant(s: Situation) -> Slot | None:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from penstock import failures
 from penstock.api.status import RolloutPhase, RolloutStatus
 from penstock.names import Reason, Slot
-from penstock.rollout import arms, deadline, going_back, proving
+from penstock.rollout import arms, deadline, going_back, proving, routing
 from penstock.rollout.decision import Decision, Situation, SlotPlan, at, beside, changed, slot_plan
 from penstock.rollout.in_place import promoted, timed_out
 
@@ -38,8 +38,13 @@ def _coming(s: Situation) -> Decision:
         return _scaling(s, latched)
     if failures.is_broken(s.seen, s.seen.active, s.now) and s.available > 0 and not s.stands:
         return _scaling(s, 1)
-    if s.available < _preview(s):
-        return _step(s, "Preparing", f"{_count(s, _preview(s))} are available", replicas=_preview(s))
+    if routing.is_still_led_to(s):
+        # Neither its own pods' fault nor their time.
+        return _step(s, "Preparing", f"revision {s.current} waits for its place", at_a_gate=True)
+    # Once it was tested, one that an autoscaler wants more is no reason to begin again.
+    needed = _preview(s) if s.was.tested_at is None and s.was.ab_test is None else 1
+    if s.available < needed:
+        return _step(s, "Preparing", f"{_count(s, needed)} are available")
     return proving.tested(s, then=_tested, stay=_step)
 
 
@@ -135,7 +140,7 @@ def _step(
     """A step before the switch: the old slot serves as ever, and the new one has so many pods."""
     marked, is_overdue = deadline.ticked(s, s.was, s.coming, stands=s.stands or at_a_gate)
     if is_overdue:
-        return going_back.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
+        return going_back.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, f"{timed_out(s)}{arms.because(s)}")
     asked = _preview(s) if replicas is None else replicas
     there = beside(s, s.current, asked if s.wanted else 0)
     serving = s.here.revision if s.here else s.stable

@@ -15,7 +15,7 @@ from typing import Final
 from penstock import failures
 from penstock.api.rollout import Analysis, CanaryStep
 from penstock.api.status import CanaryStatus, RolloutPhase
-from penstock.names import Reason, Slot
+from penstock.names import Reason
 from penstock.rollout import deadline, going_back, proving, routing, sharing
 from penstock.rollout.decision import Decision, Situation, SlotPlan, at, beside, changed, parked, slot_plan
 from penstock.rollout.in_place import promoted, timed_out
@@ -48,6 +48,8 @@ def _preparing(s: Situation) -> Decision:
     """The first pod of the new revision comes up, and is tested before it gets a request."""
     first = routing.counts(s, _steps(s)[0].weight)
     pods = sharing.towards(s, Counts(first.stable, min(first.canary, 1)))
+    if routing.is_still_led_to(s):
+        return _stay(s, pods, "Preparing", f"revision {s.current} waits for its place", at_a_gate=True)
     if s.available == 0:
         return _stay(s, pods, "Preparing", f"no pod of revision {s.current} is available yet")
     return proving.tested(s, then=lambda s: _first(s, pods), stay=lambda s, *told: _stay(s, pods, *told))
@@ -68,24 +70,38 @@ def _begun(s: Situation, step: int) -> Situation:
 
 def _serving(s: Situation) -> Decision:
     """Both revisions serve."""
-    told = s.was.canary or CanaryStatus()
-    weight = _weight(s, told.step)
+    weight = _weight(s, s.was.canary.step if s.was.canary else 1)
+    if s.was.canary is not None and s.was.canary.weight not in (None, weight):
+        # The steps were edited: what the pods have shown was for another share.
+        s = s.remembering(canary=CanaryStatus(step=s.was.canary.step), analysis=None, gate_opens_at=None)
     target = _target(s, weight)
-    told = told.model_copy(update={"weight": weight, "share": routing.told(s, target)})
-    s = s.remembering(canary=told)
+    s = _routed(s, target, weight)
+    told = s.was.canary or CanaryStatus()
     if not s.seen.ready(s.seen.idle):
         return _silent(s, target)
     if told.step > len(_steps(s)):
         return _ending(s, target)
-    if told.reached_at is None and (waits := _lacks(s, target, weight)):
+    waits = _lacks(s, target)
+    # Pods that come and go later leave a step that was reached as it is. One that no route serves proves nothing.
+    if waits is not None and (told.reached_at is None or routing.lacks(s)):
+        s = s.remembering(canary=told.model_copy(update={"reached_at": None}), analysis=None)
         return _stay(s, sharing.towards(s, target), "Scaling", f"{_step_with(s, target)}: {waits}")
     return _proving(s, target)
 
 
-def _lacks(s: Situation, target: Counts, weight: int) -> str | None:
+def _routed(s: Situation, target: Counts, weight: int) -> Situation:
+    """With the step's share as pods and, behind a gateway, its route are to make it."""
+    told = s.was.canary or CanaryStatus()
+    low = _weight(s, told.step - 1) if told.step > 1 else 0
+    told = told.model_copy(update={"weight": weight, "routed": routing.meant(s, target, low=low, high=weight)})
+    s = s.remembering(canary=told)
+    return s.remembering(canary=told.model_copy(update={"share": routing.told(s, target)}))
+
+
+def _lacks(s: Situation, target: Counts) -> str | None:
     """What the step's share still waits for."""
     if sharing.is_settled(s, target):
-        return routing.lacks(s, weight)
+        return routing.lacks(s)
     there = sharing.answering(s)
     return f"{there.stable} old and {there.canary} new pods answer"
 
@@ -107,7 +123,8 @@ def _target(s: Situation, weight: int) -> Counts:
         return routing.counts(s, weight)
     if s.wanted <= there.total <= s.wanted + 1:
         return there
-    return routing.counts(s, round(100 * there.canary / there.total))
+    routed = s.was.canary.routed if s.was.canary and routing.is_by_route(s) else None
+    return routing.counts(s, round(100 * there.canary / there.total) if routed is None else routed)
 
 
 def _proving(s: Situation, target: Counts) -> Decision:
@@ -144,6 +161,8 @@ def _ending(s: Situation, target: Counts) -> Decision:
     is_alone = sharing.written(s).stable == 0 and not s.seen.ready(s.seen.active) and there.canary > 0
     if not is_alone or s.stands:
         waits = f"{there.canary} of {target.canary} new pods answer, {there.stable} old ones still do"
+        if there.canary >= target.canary and (untaken := routing.lacks(s)):
+            waits = f"{waits}: {untaken}"
         return _stay(s, pods, "Scaling", f"revision {s.current} takes over: {waits}")
     # It has all that it needs, however late: no deadline ends it here.
     on = _stay(s, pods, "Switching", f"traffic is led to revision {s.current} alone", at_a_gate=True)
@@ -173,24 +192,17 @@ def _stay(s: Situation, pods: Counts, phase: RolloutPhase, message: str, *, at_a
     """With so many pods of each revision, until what the message says."""
     marked, is_overdue = deadline.ticked(s, s.was, s.coming, stands=s.stands or at_a_gate)
     if is_overdue:
-        return going_back.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
+        untaken = routing.lacks(s) if s.was.shared_revision else None
+        because = f": {untaken}" if untaken else ""
+        return going_back.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, f"{timed_out(s)}{because}")
     return Decision(
         rollout=at(s, marked, phase, message, preview_slot=s.seen.idle.value),
         target=s.current,
         active=s.seen.active,
         slots={s.seen.active: _stable_plan(s, pods), s.seen.idle: beside(s, s.current, pods.canary)},
-        shares=_shares(s),
+        shares=routing.weights(s) if s.was.shared_revision else {},
         requeue_at=None if s.stands or at_a_gate else marked.deadline_at,
     )
-
-
-def _shares(s: Situation) -> dict[Slot, int]:
-    """What a gateway gives to each slot, between the last step's weight and this one's."""
-    step = s.was.canary.step if s.was.shared_revision and s.was.canary else 0
-    if step == 0:
-        return {}
-    weight = _weight(s, step)
-    return routing.weights(s, _target(s, weight), low=_weight(s, step - 1) if step > 1 else 0, high=weight)
 
 
 def _stable_plan(s: Situation, pods: Counts) -> SlotPlan:

@@ -132,6 +132,8 @@ def _plan(s: Situation) -> Plan | None:
     here, there = s.here, s.there
     strategy = s.seen.service.spec.strategy
     is_second_set_up = there is not None and there.wanted > 0 and not s.was.shared_revision
+    # Pods that only stay until a gateway has let go of them are no second set.
+    is_second_set_up = is_second_set_up and not routing.is_still_led_to(s)
     if is_second_set_up and strategy == "Auto":
         return Plan("BlueGreen", None, "BlueGreen: a second set of pods is up already")
     is_in_place = not is_second_set_up and here is not None and here.revision != s.was.stable_revision

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from penstock.api.rollout import Way
 from penstock.api.status import AbTestStatus, RolloutPhase, RolloutStatus
 from penstock.failures import Cause
 from penstock.names import Slot
 from penstock.observe import Seen, SeenDeployment
+
+WAITING: Final = "; waiting: "  # between what happens and what that waits for
 
 
 @dataclass(frozen=True, slots=True)

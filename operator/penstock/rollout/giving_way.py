@@ -1,15 +1,12 @@
 """The end of a canary that does not go on: its pods give way to the stable revision's, or to the next one's."""
 
 from dataclasses import replace
-from typing import Final
 
 from penstock import failures
 from penstock.api.status import RolloutPhase
 from penstock.rollout import routing, sharing
-from penstock.rollout.decision import Decision, Situation, as_it_is, at, changed, slot_plan
+from penstock.rollout.decision import WAITING, Decision, Situation, as_it_is, at, changed, slot_plan
 from penstock.rollout.shares import Counts
-
-WAITING: Final = "; waiting: "  # between why it goes back and what that waits for
 
 
 def give_way(s: Situation, phase: RolloutPhase, message: str) -> Decision:
@@ -29,10 +26,15 @@ def give_way(s: Situation, phase: RolloutPhase, message: str) -> Decision:
 
 
 def _ending(s: Situation) -> Counts:
-    """The next sizes. Where no stable pod could answer, none of those that could goes, listed as an endpoint or not."""
-    now = sharing.back(s)
-    could = 0 if s.seen.ready(s.seen.active) else len(s.seen.ready(s.seen.idle))
-    return replace(now, canary=max(now.canary, min(could, sharing.written(s).canary)))
+    """The next sizes. Where no stable pod could answer, those that could stay, listed as endpoints or not.
+
+    But for one, if others do, that gives its place to a stable pod which waits for it: all traffic would stay here.
+    """
+    now, could = sharing.back(s), len(s.seen.ready(s.seen.idle))
+    if s.seen.ready(s.seen.active):
+        return now
+    in_the_way = 1 if could > 1 and sharing.waiting(s, s.seen.active) else 0
+    return replace(now, canary=max(now.canary, min(could, sharing.written(s).canary) - in_the_way))
 
 
 def to_the_next(s: Situation) -> Decision:

@@ -12,8 +12,17 @@ from penstock import failures
 from penstock.api.status import RolloutStatus
 from penstock.names import Reason, Slot
 from penstock.rollout import giving_way, sharing
-from penstock.rollout.decision import Decision, Situation, SlotPlan, as_it_is, beside, changed, parked, slot_plan
-from penstock.rollout.giving_way import WAITING
+from penstock.rollout.decision import (
+    WAITING,
+    Decision,
+    Situation,
+    SlotPlan,
+    as_it_is,
+    beside,
+    changed,
+    parked,
+    slot_plan,
+)
 
 _GOES_BACK: Final = "; going back to "
 _ASKED_FOR: Final = (Reason.ABORTED_BY_USER, Reason.ROLLED_BACK_BY_USER)
@@ -213,7 +222,8 @@ def _settled(s: Situation, *, is_failed: bool, phase: str) -> RolloutStatus:
         failed_revision=s.current if is_failed else None,
         reason=was.reason if is_failed else None,
         preview_slot=was.preview_slot,
-        ab_test=was.ab_test,  # what it has found is worth reading afterwards
+        # What it has found is worth reading afterwards; that it was cut off is not.
+        ab_test=was.ab_test if was.ab_test and was.ab_test.result else None,
         last_action=was.last_action,
         message=(_in_the_end(_told(s)) or again) if is_failed else f"revision {s.current} is rolled out",
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from penstock.names import Slot
 
@@ -25,17 +25,46 @@ class SeenRoute:
 def parse(route: Mapping[str, Any], services: Mapping[str, Slot]) -> SeenRoute:
     """Parse a projected HTTPRoute; `services` are those of the slots, by name."""
     rules = route["spec"].get("rules") or []
-    verdicts = list(_verdicts(route))
-    generation = route["metadata"].get("generation", 1)
-    is_taken = all(verdict.get("observedGeneration", 0) >= generation for verdict in verdicts)
-    refused = [verdict for verdict in verdicts if verdict.get("status") == "False"]
+    gateways = [_Verdict.of(conditions, route["metadata"].get("generation", 1)) for conditions in _by_gateway(route)]
     return SeenRoute(
         shares=_slots([rule for rule in rules if not _is_marked(rule)], services),
         variant=next(iter(_slots([rule for rule in rules if _is_marked(rule)], services)), None),
-        is_taken=is_taken,
-        is_accepted=bool(verdicts) and is_taken and not refused,
-        refusal=f"{refused[0].get('reason', '')}: {refused[0].get('message', '')}" if refused else None,
+        is_taken=all(each.is_taken for each in gateways),
+        is_accepted=any(each.is_accepted for each in gateways),
+        refusal=next((each.refusal for each in gateways if each.refusal), None),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What one gateway makes of the route."""
+
+    is_taken: bool
+    is_accepted: bool
+    refusal: str | None
+
+    @classmethod
+    def of(cls, conditions: Mapping[str, Mapping[str, Any]], generation: int) -> Self:
+        """From Accepted and ResolvedRefs, which every gateway tells (GEP-1364)."""
+        told = [conditions[kind] for kind in ("Accepted", "ResolvedRefs") if kind in conditions]
+        refused = next((each for each in told if each.get("status") == "False"), None)
+        is_taken = all(each.get("observedGeneration", 0) >= generation for each in told)
+        is_accepted = conditions.get("Accepted", {}).get("status") == "True" and refused is None
+        told_why = f"{refused.get('reason', '')}: {refused.get('message', '')}" if refused else None
+        return cls(is_taken, is_taken and is_accepted, told_why)
+
+
+def _by_gateway(route: Mapping[str, Any]) -> Iterator[Mapping[str, Mapping[str, Any]]]:
+    """The conditions by type, for each gateway that the spec names: one that it named before may have left its own."""
+    namespace = route["metadata"].get("namespace")
+    named = {_identity(ref, namespace) for ref in route["spec"].get("parentRefs") or []}
+    for parent in (route.get("status") or {}).get("parents") or []:
+        if _identity(parent.get("parentRef") or {}, namespace) in named:
+            yield {condition["type"]: condition for condition in parent.get("conditions") or []}
+
+
+def _identity(ref: Mapping[str, Any], namespace: str | None) -> tuple[Any, ...]:
+    return ref.get("name"), ref.get("namespace") or namespace, ref.get("sectionName"), ref.get("port")
 
 
 def _slots(rules: Iterable[Mapping[str, Any]], services: Mapping[str, Slot]) -> dict[Slot, int]:
@@ -47,11 +76,3 @@ def _slots(rules: Iterable[Mapping[str, Any]], services: Mapping[str, Slot]) -> 
 def _is_marked(rule: Mapping[str, Any]) -> bool:
     """It is for requests with a certain header alone."""
     return any(match.get("headers") for match in rule.get("matches") or [])
-
-
-def _verdicts(route: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The conditions that tell whether a gateway leads requests by the route (GEP-1364), of each gateway."""
-    for parent in (route.get("status") or {}).get("parents") or []:
-        for condition in parent.get("conditions") or []:
-            if condition.get("type") in ("Accepted", "ResolvedRefs"):
-                yield condition

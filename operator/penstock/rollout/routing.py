@@ -9,35 +9,53 @@ from dataclasses import replace
 
 from penstock.names import Slot
 from penstock.rollout import shares, sharing
-from penstock.rollout.decision import Decision, Situation, SlotPlan
+from penstock.rollout.decision import WAITING, Decision, Situation, SlotPlan, changed
 from penstock.rollout.shares import Counts, counts_behind_gateway
 
 _ALL = 100
+_STILL_LED = "the gateway has not acted on the route yet, and may lead requests to the pods that are to go"
 
 
-def weights(s: Situation, target: Counts, *, low: int, high: int) -> dict[Slot, int]:
-    """Percent by slot on the way from the canary's last share, `low`, to its next; empty where no gateway shares."""
+def meant(s: Situation, target: Counts, *, low: int, high: int) -> int | None:
+    """The canary's share in percent on the way from its last one, `low`, to its next; None where no gateway shares.
+
+    Pods for which there is no node take no requests: then it stays at what the others can do.
+    """
     if not is_by_route(s):
+        return None
+    was = s.was.canary.routed if s.was.canary else None
+    if s.was.is_paused and was is not None:
+        return was
+    there = _ready(s)
+    is_last = high == _ALL and sharing.towards(s, target).stable == 0
+    if there.canary >= target.canary or is_last:
+        return high
+    return min(max(_by_pods(there), low), high) if there.total else low
+
+
+def weights(s: Situation) -> dict[Slot, int]:
+    """Percent by slot as it was `meant`, unless only one of the two can answer; empty where no gateway shares."""
+    share = s.was.canary.routed if s.was.canary else None
+    if not is_by_route(s) or share is None:
         return {}
-    there, now = sharing.answering(s), _now(s)
-    alone = _alone(there)
-    if alone is not None:
-        return _of(s, alone)
-    if s.was.is_paused and now is not None:
-        return _of(s, now)
-    is_reached = there.canary + sharing.waiting(s, s.seen.idle) >= target.canary
-    return _of(s, high if is_reached else min(max(_by_pods(there), low), high))
+    alone = _alone(_ready(s))
+    return _of(s, share if alone is None else alone)
 
 
 def weights_back(s: Situation) -> dict[Slot, int]:
-    """Percent by slot on the way to the stable revision alone; empty where no gateway shares."""
+    """Percent by slot on the way to the stable revision alone; empty where no gateway shares.
+
+    By the pods that are to stay, and never more than there was: those that go have nothing led to them before.
+    """
     if not is_by_route(s):
         return {}
-    there, now = sharing.answering(s), _now(s)
+    there = _ready(s)
     alone = _alone(there)
     if alone is not None:
         return _of(s, alone)
-    return _of(s, 0 if sharing.is_back(s) else min(_by_pods(there), _ALL if now is None else now))
+    share = s.was.canary.routed if s.was.canary else None
+    staying = Counts(there.stable, min(there.canary, sharing.back(s).canary))
+    return _of(s, min(_by_pods(staying), _ALL if share is None else share))
 
 
 def counts(s: Situation, weight: int) -> Counts:
@@ -50,10 +68,13 @@ def counts(s: Situation, weight: int) -> Counts:
 
 def told(s: Situation, pods: Counts) -> str:
     """How the requests are really shared, and what was asked where that is something else."""
-    weight = _now(s) if pods.asked is None else pods.asked
-    if not is_by_route(s) or weight is None:
+    routed = s.was.canary.routed if s.was.canary else None
+    if not is_by_route(s) or routed is None:
         return shares.share(pods)
-    return f"{weight} % by the route, to {pods.canary} of {pods.total} pods"
+    is_short = s.was.is_paused or sharing.waiting(s, s.seen.idle)
+    weight = routed if is_short or pods.asked is None else pods.asked
+    instead = f" instead of {pods.asked} %" if pods.asked not in (None, weight) else ""
+    return f"{weight} %{instead} by the route, to {pods.canary} of {pods.total} pods"
 
 
 def is_by_route(s: Situation) -> bool:
@@ -61,9 +82,10 @@ def is_by_route(s: Situation) -> bool:
     return s.seen.service.spec.gateway is not None
 
 
-def lacks(s: Situation, weight: int) -> str | None:
-    """What the canary's share in percent still waits for; None once the gateways lead requests by it."""
-    return _untaken(s, is_written=_now(s) == weight) if is_by_route(s) else None
+def lacks(s: Situation) -> str | None:
+    """What the canary's share still waits for; None once the gateways lead requests by it."""
+    wanted = weights(s)
+    return _untaken(s, is_written=_now(s) == wanted.get(s.seen.idle)) if wanted else None
 
 
 def lacks_variant(s: Situation) -> str | None:
@@ -75,9 +97,11 @@ def _untaken(s: Situation, *, is_written: bool) -> str | None:
     route = s.seen.route
     if route is None or not is_written or not route.is_taken:
         return "the gateway has not taken the route yet"
+    if route.is_accepted:
+        return None
     if route.refusal is not None:
         return f"the gateway refuses the route: {route.refusal}"
-    return None if route.is_accepted else "no gateway takes the route: see spec.networking.gateway"
+    return "no gateway takes the route: see spec.networking.gateway"
 
 
 def keeping_what_is_led_to(s: Situation, decision: Decision) -> Decision:
@@ -86,16 +110,27 @@ def keeping_what_is_led_to(s: Situation, decision: Decision) -> Decision:
     if route is None or s.wanted == 0:
         return decision
     kept = {slot: _kept(s, slot, plan) if route.may_lead_to(slot) else plan for slot, plan in decision.slots.items()}
-    return replace(decision, slots=kept)
+    if kept == decision.slots:
+        return decision
+    told = f"{decision.message.partition(WAITING)[0]}{WAITING}{_STILL_LED}"
+    return replace(decision, slots=kept, rollout=changed(decision.rollout, message=told))
+
+
+def is_still_led_to(s: Situation) -> bool:
+    """Requests may still be led to pods of another revision, which the new one is to replace."""
+    there, route = s.there, s.seen.route
+    is_other = there is not None and there.wanted > 0 and there.revision != s.current
+    return is_other and route is not None and route.may_lead_to(s.seen.idle)
 
 
 def _kept(s: Situation, slot: Slot, plan: SlotPlan) -> SlotPlan:
-    """At least one of them; and all, where another revision is to take their place beside those that serve."""
+    """All of them, where none would be left, or another revision is to take their place beside those that serve."""
     found = s.seen.slots.get(slot)
     if found is None or found.wanted == 0:
         return plan
     if found.revision == plan.revision:
-        return replace(plan, replicas=max(plan.replicas, 1))
+        # The last of them go together, once nothing is led there; before that the weights follow those that are left.
+        return plan if plan.replicas else replace(plan, replicas=found.wanted)
     return plan if slot in s.seen.selected_slots else SlotPlan(found.revision, found.wanted)
 
 
@@ -109,11 +144,16 @@ def _now(s: Situation) -> int | None:
     return given.get(s.seen.idle)
 
 
+def _ready(s: Situation) -> Counts:
+    """Pods that could answer: the slots' own Services lead to these, whatever the active one does."""
+    return Counts(len(s.seen.ready(s.seen.active)), len(s.seen.ready(s.seen.idle)))
+
+
 def _alone(there: Counts) -> int | None:
     """The canary's share where only one of the two can answer."""
-    if there.canary == 0:
-        return 0
-    return _ALL if there.stable == 0 else None
+    if there.stable and there.canary:
+        return None
+    return _ALL if there.canary else 0
 
 
 def _by_pods(there: Counts) -> int:

@@ -43,11 +43,6 @@ def back(s: Situation) -> Counts:
     return next_counts(Counts(s.wanted, 0), answering(s), written(s), wanted=s.wanted, max_unavailable=missing)
 
 
-def is_back(s: Situation) -> bool:
-    """As many stable pods answer as there must be before the last new one goes."""
-    return answering(s).stable >= s.wanted - _may_be_missing(s) - _in_the_way(s)
-
-
 def max_unavailable(s: Situation) -> int:
     """By `predictor.deploymentStrategy`, a share rounded down as the Deployment controller does it."""
     asked = s.seen.service.spec.predictor.deployment_strategy.rolling_update.max_unavailable
@@ -60,7 +55,9 @@ def _written(s: Situation, slot: Slot) -> int:
 
 
 def _in_the_way(s: Situation) -> int:
-    return 1 if waiting(s, s.seen.active) and answering(s).stable else 0
+    """One of the new pods, if others answer without it."""
+    there = answering(s)
+    return 1 if waiting(s, s.seen.active) and (there.stable or there.canary > 1) else 0
 
 
 def _answering(s: Situation, slot: Slot) -> int:
