@@ -185,7 +185,8 @@ def green(pod: SeenPod) -> SeenPod:
 
 def at_step(step: int = 1, *, weight: int | None = 10, routed: int | None = 10, **rest: Any) -> RolloutStatus:
     canary = CanaryStatus(step=step, weight=weight, routed=routed)
-    return under_way(**{"strategy": "Canary", "phase": "Waiting", "shared_revision": "v2", "canary": canary} | rest)
+    known: dict[str, Any] = {"strategy": "Canary", "phase": "Waiting", "shared_revision": "v2", "canary": canary}
+    return under_way(**(known | rest))
 
 
 def serving(
@@ -211,7 +212,8 @@ def serving(
         slots[slot] = rolled_out(revision, len(inside), ready=ready, available=ready)
     names = frozenset(pod.name for pod in pods if pod.is_ready)
     shares = {} if led is None else {BLUE: 100 - led, GREEN: led}
-    found = SeenRoute(**{"shares": shares, "is_accepted": True, **told})
+    known: dict[str, Any] = {"shares": shares, "is_accepted": True}
+    found = SeenRoute(**(known | told))
     return seen(service, *pods, slots=slots, endpoints=Endpoints(names, names), route=found)
 
 
