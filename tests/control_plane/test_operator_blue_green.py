@@ -124,7 +124,7 @@ def test_the_preview_has_a_service_of_its_own_and_waits_at_the_gate(objects: Obj
 
 
 def test_a_preview_of_one_becomes_as_large_as_what_serves_before_it_takes_over(objects: Objects, name: str) -> None:
-    objects.serve(name, rollout=blue_green(autoPromote=False, previewReplicas=1), minReplicas=5)
+    objects.serve(name, rollout=blue_green(hold=LONG, autoPromote=False, previewReplicas=1), minReplicas=5)
     eventually(lambda: serving(objects, name, "1"))
     objects.edit(name, predictor=image("2"))
     eventually(lambda: in_phase(objects, name, "Waiting"))

@@ -278,7 +278,8 @@ class Rollouts(RuleBasedStateMachine):
             if self.cluster.route.written is not None:
                 assert plan is not None, "pods go to which the gateway still leads requests"
                 assert plan.replicas, "pods go to which the gateway still leads requests"
-                assert plan.revision == found.revision, "pods are replaced to which the gateway still leads requests"
+                is_in_place = slot in about.selected_slots
+                assert is_in_place or plan.revision == found.revision, "pods are replaced that requests are led to"
 
     def _check_why(self, about: Seen, decision: Decision, *, is_switch: bool) -> None:
         """What was tested gives way, and what was not takes over, for a fault of the pods alone."""
@@ -287,7 +288,8 @@ class Rollouts(RuleBasedStateMachine):
             assert any(pod.told in ILLS for pod in self.cluster.pods if pod.revision == self.current)
         plan = decision.slots.get(decision.active)
         is_untested = told.smoke_test is None or not told.smoke_test.passed
-        if is_switch and is_untested and plan and plan.revision == self.current and told.strategy == "BlueGreen":
+        is_new = plan is not None and plan.revision == self.current != decision.stable
+        if is_switch and is_untested and is_new and told.strategy == "BlueGreen":
             assert all(pod.told in (*ILLS, "without a node") for pod in self.cluster.of(about.active))
 
     @invariant()
