@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from tests.harness import ports
+from tests.harness import crds, ports
 from tests.harness.cluster import Cluster
 
 _INSTALL = Path(__file__).parent.parent / "manifests" / "install.yaml"
@@ -27,7 +27,7 @@ def install(cluster: Cluster, folder: Path) -> Path:
     applied = json.dumps({"apiVersion": "v1", "kind": "List", "items": wanted})
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=applied)
     crd = "customresourcedefinition/inferenceservices.serving.penstock.dev"
-    cluster.kubectl("wait", "--for=condition=Established", crd, "--timeout=30s")
+    crds.wait_until_established(cluster, crd)
     token = cluster.kubectl("create", "token", "penstock", f"--namespace={_NAMESPACE}", "--duration=24h").strip()
     config = json.loads(cluster.kubectl("config", "view", "--raw", "--output=json"))
     config["users"][0]["user"] = {"token": token}

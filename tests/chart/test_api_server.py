@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.chart import rendering
+from tests.harness import crds
 from tests.harness.cluster import Cluster
 
 SAMPLES = sorted((rendering.REPOSITORY / "manifests" / "samples").glob("*.yaml"))
@@ -18,7 +19,7 @@ DRY_RUN = ("apply", "--dry-run=server", "--validate=strict")
 def cluster(control_plane: Cluster) -> Cluster:
     """The control plane, serving InferenceServices."""
     control_plane.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={CRD}")
-    control_plane.kubectl("wait", "--for=condition=Established", f"--filename={CRD}", "--timeout=30s")
+    crds.wait_until_established(control_plane, f"--filename={CRD}")
     return control_plane
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.control_plane.audit import Audit
 from tests.control_plane.objects import Objects
 from tests.control_plane.operator_process import Installation, Operator, install, uninstall
-from tests.harness import gateway_api
+from tests.harness import crds, gateway_api
 from tests.harness.cluster import Cluster
 
 CRDS = Path(__file__).parents[2] / "crds"
@@ -27,7 +27,7 @@ def cluster(control_plane: Cluster) -> Cluster:
 def inference_services(control_plane: Cluster) -> None:
     """The API server offers InferenceServices. Applied client-side: the file must fit an annotation."""
     control_plane.kubectl("apply", f"--filename={CRDS}")
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/inferenceservices.serving.penstock.dev")
+    crds.wait_until_established(control_plane, "crd/inferenceservices.serving.penstock.dev")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,7 +16,7 @@ import yaml
 
 from tests.chart import rendering
 from tests.control_plane.waiting import eventually
-from tests.harness import ports, tools
+from tests.harness import crds, ports, tools
 from tests.harness.cluster import Cluster
 from tests.harness.progress import tail
 
@@ -65,7 +65,7 @@ def install(cluster: Cluster, namespaces: Sequence[str], folder: Path, *flags: s
     )
     assert rendered.returncode == 0, rendered.stderr
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", input=rendered.stdout)
-    cluster.kubectl("wait", "--for=condition=Established", "crd/inferenceservices.serving.penstock.dev")
+    crds.wait_until_established(cluster, "crd/inferenceservices.serving.penstock.dev")
     token = cluster.kubectl("create", "token", release, f"--namespace={namespace}", "--duration=2h")
     kubeconfig = folder / f"{release}.kubeconfig"
     kubeconfig.write_text(_kubeconfig(cluster, token.strip()))

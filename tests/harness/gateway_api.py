@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.harness import go_modules
+from tests.harness import crds, go_modules
 from tests.harness.handle import Cluster
 from tests.harness.tools import TOOLS
 
@@ -22,4 +22,4 @@ def apply_crds(cluster: Cluster, files: list[Path]) -> None:
     """Applies the CRDs and waits until they are served. Server-side: they are too large for an annotation."""
     named = [f"--filename={file}" for file in files]
     cluster.kubectl("apply", "--server-side", "--force-conflicts", *named)
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *named)
+    crds.wait_until_established(cluster, *named)
