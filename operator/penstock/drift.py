@@ -51,7 +51,8 @@ def _added(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> str | None:
 
 def _astray(wanted: Any, live: Any, path: str) -> str | None:
     if isinstance(wanted, list) and isinstance(live, list):
-        found = (_astray(ours, theirs, f"{path}[{i}]") for i, (ours, theirs) in enumerate(zip(wanted, live)))  # noqa: B905
+        pairs = enumerate(zip(wanted, live, strict=False))
+        found = (_astray(ours, theirs, f"{path}[{index}]") for index, (ours, theirs) in pairs)
         return next((each for each in found if each), f"{path}[{len(wanted)}]" if len(live) > len(wanted) else None)
     if not isinstance(wanted, dict) or not isinstance(live, dict):
         return None

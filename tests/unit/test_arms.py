@@ -39,7 +39,7 @@ def place(
     route: SeenRoute | None = LED,
     auto_promote: bool = True,
     status: RolloutStatus | None = None,
-    minReplicas: int = 1,  # noqa: N803 - as a_service spells it
+    wanted: int = 1,
     **rest: Any,
 ) -> Seen:
     """Blue serves v1 and green has v2 up, without traffic of its own unless the route marks some."""
@@ -50,7 +50,7 @@ def place(
         "abTest": TEST,
         "blueGreen": {"autoPromote": auto_promote},
     }
-    service = a_service(status=told, rollout=options, is_behind_a_gateway=True, minReplicas=minReplicas)
+    service = a_service(status=told, rollout=options, is_behind_a_gateway=True, minReplicas=wanted)
     found = pods or (OLD, NEW)
     ready = sum(pod.is_ready for pod in found if pod.slot == GREEN)
     known: dict[str, Any] = {
@@ -119,7 +119,7 @@ class TestLeading:
         assert "its mark has changed" in decision.message
 
     def test_pods_that_an_autoscaler_wants_besides_do_not_interrupt_it(self) -> None:
-        decision = decided(place(begun(), minReplicas=2), now=at(10))
+        decision = decided(place(begun(), wanted=2), now=at(10))
         assert (decision.phase, decision.asks.arms, decision.slots[GREEN].replicas) == ("Waiting", True, 2)
 
     def test_a_deadline_that_the_gateway_let_pass_names_it(self) -> None:
