@@ -65,7 +65,7 @@ e2e: preflight .venv/synced ## Real pods, images, models and traffic on a real n
 
 # What `make test` would build on the way, apart, so that CI can do it beside other things.
 .PHONY: tools image-builds
-tools: ## Build the cluster's programs from their Go modules (needs Go or pip; about 15 minutes, once).
+tools: ## Build the cluster's programs from their Go modules (needs Go or pip; about 20 minutes, once).
 	$(PYTHON) -c 'from tests.harness import tools; tools.ensure(*(name for name in tools.TOOLS if name != "kind"))'
 
 image-builds: .venv/synced

@@ -99,7 +99,7 @@ def _error_rates(a: AbTestArm, b: AbTestArm) -> Verdict:
 
 def _latencies(a: AbTestArm, b: AbTestArm) -> Verdict:
     """Mann and Whitney's U of the buckets that the requests fell into, which are full of ties."""
-    from scipy import stats  # noqa: PLC0415
+    from scipy import stats  # noqa: PLC0415 - only the child loads it.
 
     if len(a.buckets) != len(b.buckets) or 0 in (sum(a.buckets), sum(b.buckets)):
         raise ValueError("an arm without timed requests, or with buckets of its own, cannot be compared")

@@ -81,6 +81,21 @@ def test_a_route_that_somebody_changes_is_repaired(objects: Objects, name: str, 
     eventually(lambda: _has_hosts(objects, name, ["chat.example.org"]))
 
 
+def test_what_somebody_adds_to_a_route_is_taken_out_again(objects: Objects, name: str, gateway: Gateway) -> None:
+    objects.serve(name, networking={"gateway": {"parentRefs": [{"name": "public"}]}})
+    eventually(lambda: serving(objects, name, "1"))
+    (rule,) = route(objects, name)["spec"]["rules"]
+    rewritten = {"type": "URLRewrite", "urlRewrite": {"hostname": "evil.example.org"}}
+    astray = {**rule, "filters": [rewritten], "timeouts": {"request": "300s", "backendRequest": "1s"}}
+    objects.patch(HTTP_ROUTE, name, {"spec": {"hostnames": ["evil.example.org"], "rules": [astray]}})
+
+    def taken_out() -> None:
+        found = route(objects, name)["spec"]
+        assert (found.get("hostnames", []), found["rules"]) == ([], [rule])
+
+    eventually(taken_out)
+
+
 def _has_hosts(objects: Objects, name: str, hosts: list[str]) -> None:
     assert route(objects, name)["spec"]["hostnames"] == hosts
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pykube
 import pytest
@@ -47,7 +48,8 @@ class Pod:
 
     async def tested(self, path: str = "/ping", **fields: object) -> str | None:
         """What is wrong with its answer."""
-        request = SmokeRequest(**{"method": "GET", "port": self.port, "path": path, **fields})  # type: ignore[arg-type]
+        known: dict[str, Any] = {"method": "GET", "port": self.port, "path": path}
+        request = SmokeRequest(**(known | fields))
         return (await self.probes.smoke(request, [self.address]))[self.address.name]
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:

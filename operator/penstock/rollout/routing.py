@@ -1,7 +1,7 @@
 """How the requests that come through a gateway are shared between the slots: by weight, whatever the number of pods.
 
 A revision gets no more than its pods can take, and none that nobody would answer: on the way from one share to the next
-the weights follow the pods that answer, and no slot loses its last pod while a gateway may still lead requests to it.
+the weights follow the pods that answer, and the last pods of a slot stay while a gateway may still lead requests there.
 """
 
 from collections.abc import Mapping
