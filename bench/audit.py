@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-OPERATOR = "penstock"
 _ACCOUNT = "system:serviceaccount:"
 
 

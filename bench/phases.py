@@ -13,8 +13,8 @@ from penstock.cluster import ApiServer
 from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, POD, SERVICE, Manifest, kind_of
 
 from bench import drift, workload
-from bench.audit import OPERATOR, AuditLog, Requests
-from bench.process import Operator
+from bench.audit import AuditLog, Requests
+from bench.process import Operator, Process
 from bench.timing import spread, stopwatch
 from bench.view import View
 from tests.harness import local, requirements
@@ -146,7 +146,7 @@ async def _idle(operator: Operator) -> dict[str, float]:
     return {"% of a core": round(100 * share, 2), "RSS MB": round(operator.rss() / 1e6, 1)}
 
 
-async def settle(operator: Operator, *, over: float = _SETTLED_SECONDS, seconds: float = 180) -> float:
+async def settle(operator: Process, *, over: float = _SETTLED_SECONDS, seconds: float = 180) -> float:
     """Wait until the operator has had nothing to do for so long; after how many seconds that was."""
     with stopwatch() as watch:
         while watch.seconds < seconds:
@@ -158,7 +158,7 @@ async def settle(operator: Operator, *, over: float = _SETTLED_SECONDS, seconds:
 
 
 @asynccontextmanager
-async def measured(bench: Bench, done: str, operator: Operator | None = None) -> AsyncIterator[dict[str, Any]]:
+async def measured(bench: Bench, done: str, operator: Process | None = None) -> AsyncIterator[dict[str, Any]]:
     """Fills in time, requests and CPU of everybody when the block is left, and says that it is done."""
     found: dict[str, Any] = {}
     start, control_plane = bench.audit.here(), _component_seconds(bench.cluster)
@@ -171,12 +171,13 @@ async def measured(bench: Bench, done: str, operator: Operator | None = None) ->
         found["operator peak RSS MB"] = round(operator.peak_rss() / 1e6, 1)
     after = _component_seconds(bench.cluster)
     found["control plane CPU s"] = {name: round(after[name] - before, 1) for name, before in control_plane.items()}
-    found["requests per service"] = _per_service(bench.audit.since(start), bench.services)
+    found["requests per service"] = _per_service(bench.audit.since(start), bench.services, operator)
     progress(f"{bench.services} services {done} in {found['seconds']} s")
 
 
-def _per_service(requests: Requests, services: int) -> dict[str, Any]:
-    return {"operator": round(requests.of(OPERATOR) / services, 2), **requests.per(services)}
+def _per_service(requests: Requests, services: int, operator: Process | None) -> dict[str, Any]:
+    own = requests.of(operator.client) if operator else 0
+    return {"operator": round(own / services, 2), **requests.per(services)}
 
 
 def _component_seconds(cluster: Cluster) -> Mapping[str, float]:
@@ -186,7 +187,7 @@ def _component_seconds(cluster: Cluster) -> Mapping[str, float]:
 
 
 @asynccontextmanager
-async def running(operator: Operator) -> AsyncIterator[None]:
+async def running(operator: Process) -> AsyncIterator[None]:
     await operator.start()
     try:
         yield

@@ -1,4 +1,4 @@
-"""The operator as a process: installed as the chart's ServiceAccount, started, measured, stopped."""
+"""A controller as a process: started, measured, stopped. Ours is installed as the chart's ServiceAccount."""
 
 import asyncio
 import json
@@ -28,38 +28,56 @@ def install(cluster: Cluster, folder: Path) -> Path:
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=applied)
     crd = "customresourcedefinition/inferenceservices.serving.penstock.dev"
     crds.wait_until_established(cluster, crd)
-    token = cluster.kubectl("create", "token", "penstock", f"--namespace={_NAMESPACE}", "--duration=24h").strip()
+    return credentials(cluster, "penstock", _NAMESPACE, folder / "operator.kubeconfig")
+
+
+def credentials(cluster: Cluster, account: str, namespace: str, path: Path) -> Path:
+    """A kubeconfig of a ServiceAccount, written to `path`."""
+    token = cluster.kubectl("create", "token", account, f"--namespace={namespace}", "--duration=24h").strip()
     config = json.loads(cluster.kubectl("config", "view", "--raw", "--output=json"))
     config["users"][0]["user"] = {"token": token}
-    path = folder / "operator.kubeconfig"
     path.touch(mode=0o600)
     path.write_text(json.dumps(config))
     return path
 
 
-class Operator:
-    """One process of the operator; each `start` is a new one that writes on in the same log."""
+class Process:
+    """A controller as a process, measured; each `spawn` is a new one that writes on in the same log."""
 
-    def __init__(self, kubeconfig: Path, log: Path) -> None:
-        self._kubeconfig = kubeconfig
+    client = ""  # who it is in the audit log
+
+    def __init__(self, log: Path) -> None:
         self._log = log
         self._port = ports.free(1)[0]
         self._process: psutil.Popen | None = None
 
     async def start(self) -> None:
-        """Start it and wait until it leads. Raises RuntimeError when it ends first."""
+        """Start it and wait until it works. Raises RuntimeError when it ends first."""
         self.spawn()
         async with asyncio.timeout(_START_SECONDS):
-            while not self._leads():
+            while not self.is_working():
                 if self._running.poll() is not None:
-                    raise RuntimeError(f"the operator ended with {self._running.returncode}; see {self._log}")
+                    raise RuntimeError(f"{self.client} ended with {self._running.returncode}; see {self._log}")
                 await asyncio.sleep(0.1)
 
     def spawn(self) -> None:
-        command = [sys.executable, "-m", "penstock.cli.main", "run", f"--kubeconfig={self._kubeconfig}"]
-        flags = [f"--metrics-port={self._port}", "--pod-access=None", "--log-format=json"]
         with self._log.open("ab") as output:
-            self._process = psutil.Popen([*command, *flags], stdout=output, stderr=subprocess.STDOUT)
+            self._process = psutil.Popen(self.command(), stdout=output, stderr=subprocess.STDOUT)
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def is_working(self) -> bool:
+        return bool(self.metrics())
+
+    def metrics(self) -> bytes:
+        """What it says for Prometheus; empty while it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
+                found: bytes = answer.read()
+                return found
+        except OSError:
+            return b""
 
     async def stop(self, number: int = signal.SIGTERM) -> None:
         """Send the signal and wait for the end."""
@@ -91,9 +109,19 @@ class Operator:
         assert self._process is not None, "start it first"
         return self._process
 
-    def _leads(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
-                return b"\npenstock_leader 1.0" in answer.read()
-        except OSError:
-            return False
+
+class Operator(Process):
+    """Ours, as the chart's ServiceAccount."""
+
+    client = "penstock"
+
+    def __init__(self, kubeconfig: Path, log: Path) -> None:
+        super().__init__(log)
+        self._kubeconfig = kubeconfig
+
+    def command(self) -> list[str]:
+        command = [sys.executable, "-m", "penstock.cli.main", "run", f"--kubeconfig={self._kubeconfig}"]
+        return [*command, f"--metrics-port={self._port}", "--pod-access=None", "--log-format=json"]
+
+    def is_working(self) -> bool:
+        return b"\npenstock_leader 1.0" in self.metrics()

@@ -1,7 +1,8 @@
 """N services rolled blue/green at once, on a real control plane with fake nodes: `python -m bench.rollouts`.
 
-Beside it, in the same run, the same moves made by one client without any operator: a second Deployment, the selector of
-the Service once its pod is available, and after the hold the first Deployment without pods.
+Beside it, in the same run, the same by Argo Rollouts, and the same moves made by one client without any operator: a
+second Deployment, the selector of the Service once its pod is available, and after the hold the first Deployment
+without pods.
 """
 
 import argparse
@@ -10,6 +11,8 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +23,7 @@ from penstock.metrics import Metrics, Snapshot
 from penstock.names import Slot
 from penstock.workqueue import TokenBucket
 
-from bench import machine, workload
+from bench import argo_rollouts, machine, workload
 from bench.audit import AuditLog
 from bench.control_plane import flags
 from bench.phases import Bench, at_once, measured, merge, own_control_plane, own_namespace, running, serves, settle
@@ -66,6 +69,7 @@ async def _measure(cluster: Cluster, services: int) -> dict[str, Any]:
             "services": services,
             "hold s": HOLD_SECONDS,
             "without operator": await _by_hand(bench),
+            "Argo Rollouts": await argo_rollouts.measure(bench, hold_seconds=HOLD_SECONDS),
             "operator": await _with_operator(bench, operator),
         }
 
@@ -166,24 +170,30 @@ def _is_promoted(service: Manifest) -> bool:
 
 
 def _table(results: dict[str, Any]) -> str:
-    bare, own = results["without operator"], results["operator"]
-    counts = own["requests per service"]
+    bare, argo, own = results["without operator"], results["Argo Rollouts"], results["operator"]
     rows = [
-        ("all promoted, s", bare["seconds"], own["seconds"], "<= 70"),
-        ("requests per service", bare["requests per service"]["all clients"], counts["all clients"], "<= 42"),
-        ("requests per service, operator", "", counts["operator"], ""),
-        ("operator CPU until settled, s", "", own["operator CPU s until settled"], "<= 40"),
-        ("available to selector, p50 ms", "", own["available to selector"]["p50 ms"], ""),
-        ("available to selector, p99 ms", "", own["available to selector"]["p99 ms"], "< 500"),
-        ("one more right after, s", "", own["one more, right after s"], "< 1"),
-        ("peak RSS, MB", "", own["operator peak RSS MB"], ""),
+        ("all promoted, s", *(each["seconds"] for each in (bare, argo, own)), "<= 70"),
+        ("requests per service", *(each["requests per service"]["all clients"] for each in (bare, argo, own)), "<= 42"),
+        *(
+            (title, "", *(reduce(getitem, path, each) for each in (argo, own)), aim)
+            for title, path, aim in (
+                ("requests per service, its own", ("requests per service", "operator"), ""),
+                ("its CPU until settled, s", ("operator CPU s until settled",), "<= 40"),
+                ("available to selector, p50 ms", ("available to selector", "p50 ms"), ""),
+                ("available to selector, p99 ms", ("available to selector", "p99 ms"), "< 500"),
+                ("peak RSS, MB", ("operator peak RSS MB",), ""),
+            )
+        ),
+        ("one more right after, s", "", "", own["one more, right after s"], "< 1"),
     ]
     about = results["machine"]
     title = f"{results['services']} services, hold {results['hold s']} s; {about['cpu']}, {about['cores']} cores"
-    lines = [title, f"{'':<40}{'by hand':>12}{'Penstock':>12}  aim at 1,000"]
-    return "\n".join(
-        [*lines, *(f"{name:<40}{hand!s:>12}{mine!s:>12}  {aim}".rstrip() for name, hand, mine, aim in rows)]
+    head = ("", "by hand", "Argo Rollouts", "Penstock", "aim at 1,000")
+    lines = (
+        f"{name:<34}{hand!s:>10}{peer!s:>15}{mine!s:>10}  {aim}".rstrip()
+        for name, hand, peer, mine, aim in (head, *rows)
     )
+    return "\n".join([title, *lines])
 
 
 if __name__ == "__main__":

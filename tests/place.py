@@ -36,10 +36,10 @@ class Place:
         annotations: dict[str, str] | None = None,
         suspend: bool = False,
         rollout: dict[str, Any] | None = None,
+        patience: timedelta = timedelta(0),
         **predictor: Any,
     ) -> None:
         self.cluster = FakeCluster()
-        self.store = Store()
         self.now = T0
         self.told: list[Transition] = []
         self.asked: list[Sequence[str]] = []
@@ -48,6 +48,17 @@ class Place:
         self.tested: list[Mapping[str, str]] = []
         self.test_results: dict[str, str | None] = {}
         self.while_asked: Callable[[], object] = lambda: None  # what happens while pods are tested
+        self._patience = patience
+        self.restart()
+        metadata = {"name": "chat", "namespace": "ml", "uid": UID, "generation": 1, "annotations": annotations or {}}
+        self.predictor: dict[str, Any] = {"model": {"storageUri": "s3://models/smollm2"}, "minReplicas": 1, **predictor}
+        rollout = {"progressDeadlineSeconds": 600, **(rollout or {})}
+        spec = {"predictor": self.predictor, "suspend": suspend, "rollout": rollout}
+        self.cluster.put(INFERENCE_SERVICE, {"metadata": metadata, "spec": spec})
+
+    def restart(self) -> None:
+        """Another operator takes over, which knows what the cluster has and nothing else."""
+        self.store = Store()
         self.reconcile = Reconciler(
             self.cluster,
             self.store,
@@ -55,12 +66,8 @@ class Place:
             recorder=self,
             clock=lambda: self.now,
             server_image="penstock-server:1",
+            patience=self._patience,
         )
-        metadata = {"name": "chat", "namespace": "ml", "uid": UID, "generation": 1, "annotations": annotations or {}}
-        self.predictor: dict[str, Any] = {"model": {"storageUri": "s3://models/smollm2"}, "minReplicas": 1, **predictor}
-        rollout = {"progressDeadlineSeconds": 600, **(rollout or {})}
-        spec = {"predictor": self.predictor, "suspend": suspend, "rollout": rollout}
-        self.cluster.put(INFERENCE_SERVICE, {"metadata": metadata, "spec": spec})
 
     async def progress(self, pods: Sequence[Address]) -> Progress:
         self.asked.append([pod.ip for pod in pods])

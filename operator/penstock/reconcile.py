@@ -28,6 +28,7 @@ from penstock.interviews import Interviews
 from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Kind, Manifest
 from penstock.names import Reason, Slot
 from penstock.observe import Seen
+from penstock.postponed import PATIENCE, Postponed
 from penstock.probes import Probes
 from penstock.rollout import memory
 from penstock.rollout.decide import decide
@@ -46,7 +47,11 @@ _REFUSALS: Final = frozenset(
 
 
 class Reconciler:
-    """One pass over one service; `server_image` is what a new revision's pods run unless the spec says otherwise."""
+    """One pass over one service.
+
+    `server_image` is what a new revision's pods run unless the spec says otherwise; `patience` is how long a status
+    that nobody waits for may be put off.
+    """
 
     def __init__(
         self,
@@ -57,7 +62,9 @@ class Reconciler:
         recorder: Recorder,
         clock: Callable[[], datetime],
         server_image: str,
+        patience: timedelta = PATIENCE,
     ) -> None:
+        self._postponed = Postponed(store, clock, patience)
         self._interviews = Interviews(probes)
         self._seeded: dict[Key, str] = {}  # the version that the last seed was decided from
         self._cluster = cluster
@@ -70,12 +77,13 @@ class Reconciler:
     async def __call__(self, key: Key) -> timedelta | None:
         """Make one pass. Returns after how long to look again, or None. Raises what the API server's failures raise."""
         try:
-            service, version = self._store.service(key), self._store.version(key)
+            service, version = self._postponed.service(key), self._store.version(key)
         except ValidationError as error:
             await self._report_unreadable(key, error)
             return requeue.REFUSED_AGAIN_AFTER
         if service is None or service.metadata.deletion_timestamp is not None:
             self._interviews.forget(key)
+            self._postponed.forget(key)
             self._seeded.pop(key, None)
             self._store.waiting_for_room.discard(key)
             return None
@@ -99,7 +107,9 @@ class Reconciler:
         self._interviews.keep(key)
         # What stood still because it was refused goes on with the next pass, which nothing else need wake.
         is_free_again = facts.problem is None and _is_refused(service)
-        return requeue.look_again(facts, now) if is_current and not is_free_again else timedelta()
+        if not is_current or is_free_again:
+            return timedelta()
+        return requeue.soonest(requeue.look_again(facts, now), self._postponed.due_in(key))
 
     async def _decide(self, key: Key, service: InferenceService, now: datetime) -> tuple[Gathered, Facts]:
         """Decide; where that needs to hear from pods, ask them and decide with their answers. Raises Vanished.
@@ -123,7 +133,7 @@ class Reconciler:
 
     def _unchanged(self, key: Key, service: InferenceService) -> InferenceService:
         """The service as it is now. Raises Vanished if the user has changed it: the answers were to other questions."""
-        found = self._store.service(key)
+        found = self._postponed.service(key)
         if found is None or found.metadata != service.metadata:
             raise Vanished("the service has changed while its pods were asked")
         return found
@@ -223,6 +233,10 @@ class Reconciler:
         service = facts.seen.service
         new = status.status(facts, now)
         patch = status.merge_patch(self._store.raw_status(key), new.to_dict())
+        if patch and self._postponed.put_off(key, service, new):
+            return True
+        old = self._postponed.written(key, service)
+        self._postponed.forget(key)
         if not patch:
             return True
         body = {"metadata": {"uid": service.metadata.uid}, "status": patch}
@@ -231,7 +245,7 @@ class Reconciler:
         except errors.NotFound:
             return True
         self._store.put(INFERENCE_SERVICE, written)
-        for transition in status.transitions(service.status, new):
+        for transition in status.transitions(old, new):
             await self._recorder.record(service, transition, now)
         return _is_still(service, written)
 

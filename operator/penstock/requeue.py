@@ -26,8 +26,13 @@ def look_again(facts: Facts, now: datetime) -> timedelta | None:
         _after_problem(facts.problem) if facts.problem else None,
         _PROGRESS_EVERY if _is_loading(facts) else None,
     ]
-    soonest = min((wait for wait in waits if wait is not None), default=None)
-    return None if soonest is None else max(soonest, timedelta(milliseconds=100))
+    return soonest(*waits)
+
+
+def soonest(*waits: timedelta | None) -> timedelta | None:
+    """The shortest of them, but no hot loop."""
+    shortest = min((wait for wait in waits if wait is not None), default=None)
+    return None if shortest is None else max(shortest, timedelta(milliseconds=100))
 
 
 def _after_problem(problem: Problem) -> timedelta:

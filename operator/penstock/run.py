@@ -36,6 +36,9 @@ log = structlog.get_logger(__name__)
 
 # A pod's start is a burst of events in several kinds: one pass after it is worth ten during it.
 _SETTLE_SECONDS = 0.1
+# Of the workers, one in so many may be with services whose rollout is not under way: beginning a thousand rollouts at
+# once must not hold up those that wait for their traffic.
+_SHARE_OF_OTHERS = 4
 
 
 class NotInstalled(Exception):
@@ -69,7 +72,12 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
         return Snapshot(election.is_leader, queue.depth, _phases(store), store.numbers())
 
     metrics = Metrics(snapshot)
-    queue: WorkQueue[Key] = WorkQueue(is_urgent=store.is_moving, on_wait=metrics.queue_waited, on_error=_tell)
+    queue: WorkQueue[Key] = WorkQueue(
+        is_urgent=store.is_moving,
+        most_others=max(settings.workers // _SHARE_OF_OTHERS, 1),
+        on_wait=metrics.queue_waited,
+        on_error=_tell,
+    )
     writes = TokenBucket(settings.api_qps, settings.api_burst)
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(connect(metrics, writes, kubeconfig))

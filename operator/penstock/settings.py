@@ -43,7 +43,7 @@ class Settings(BaseModel):
     namespaces: Annotated[tuple[Annotated[str, Field(pattern=_NAME)], ...], BeforeValidator(_split)] = Field(
         default=(), description="Namespaces to serve, separated by commas; none means all."
     )
-    workers: int = Field(default=16, ge=1, le=256, description="Services reconciled at the same time.")
+    workers: int = Field(default=32, ge=1, le=256, description="Services reconciled at the same time.")
     api_qps: float = Field(default=400, gt=0, description="Writes to the API server per second in the long run.")
     api_burst: int = Field(default=800, ge=1, description="Writes to the API server at once.")
     resync_seconds: float = Field(

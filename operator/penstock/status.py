@@ -7,7 +7,7 @@ includes a real inference. Nothing here remembers: what did not change keeps its
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from penstock import conditions, names
 from penstock.api.status import (
@@ -32,7 +32,7 @@ from penstock.conditions import Facts
 from penstock.failures import Cause
 from penstock.kinds import HTTP_ROUTE
 from penstock.observe import Seen
-from penstock.rollout.decision import Decision
+from penstock.rollout.decision import Decision, changed
 
 _MOST_BLOCKERS = 32
 
@@ -73,6 +73,43 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
         elif key not in old or before != value:
             patch[key] = value
     return patch
+
+
+# How far a rollout is: told in words and numbers as it goes, and found again by looking.
+_IN_PASSING: Final = (
+    "active_slot",
+    "available_replicas",
+    "deadline_at",
+    "gate_opens_at",
+    "loaded_bytes",
+    "message",
+    "paused_at",
+    "preview_slot",
+    "progressed_at",
+    "tested_at",
+)
+
+
+def can_wait(old: InferenceServiceStatus, new: InferenceServiceStatus) -> bool:
+    """Whether the new one says nothing yet that somebody waits for, or that must outlive the operator."""
+    return _news(old, old) == _news(new, old)
+
+
+def _news(status: InferenceServiceStatus, old: InferenceServiceStatus) -> tuple[object, ...]:
+    rollout, before = status.rollout or RolloutStatus(), old.rollout or RolloutStatus()
+    model = status.model_status or ModelStatus()
+    # That the traffic is on its way is news only if it does not soon arrive.
+    phase = before.phase if rollout.phase == "Switching" else rollout.phase
+    # One pod is what a switch needs that knows of no number.
+    latched = rollout.latched_replicas or 1
+    return (
+        status.observed_generation,
+        status.phase,
+        [(condition.type, condition.status, condition.reason) for condition in status.conditions],
+        [blocker.reason for blocker in status.blocked_by],
+        (model.transition_status, model.last_failure_info),
+        changed(rollout, phase=phase, latched_replicas=latched, **dict.fromkeys(_IN_PASSING)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

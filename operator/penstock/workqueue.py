@@ -7,6 +7,7 @@ Time is the running loop's own, so that a test drives it by driving the loop.
 
 import asyncio
 import random
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Final, Generic, TypeVar
@@ -41,8 +42,10 @@ _MOST_IN_A_ROW: Final = 4
 class WorkQueue(Generic[K]):
     """Hands out keys first come, first served, urgent ones before the others; failing keys wait out of the way.
 
-    `is_urgent` is asked when a key is queued. `on_wait` receives the seconds each key spent ready before a worker took
-    it; `on_error` the errors `run` caught. Not thread-safe: use it from one event loop.
+    `is_urgent` is asked when a key is queued; of the others no more than `most_others` are in work at a time, so that a
+    flood of them leaves room for what is urgent, here and at the API server. `on_wait` receives the seconds each key
+    spent ready before a worker took it; `on_error` the errors `run` caught. Not thread-safe: use it from one event
+    loop.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class WorkQueue(Generic[K]):
         backoff_cap: float = 300.0,
         chance: Callable[[], float] = random.random,
         is_urgent: Callable[[K], bool] = _never,
+        most_others: int = sys.maxsize,
         on_wait: Callable[[float], None] = _ignore_wait,
         on_error: Callable[[K, Exception], None] = _log_error,
     ) -> None:
@@ -59,6 +63,7 @@ class WorkQueue(Generic[K]):
         self._cap = backoff_cap
         self._chance = chance
         self._is_urgent = is_urgent
+        self._most_others = most_others
         self._on_wait = on_wait
         self._on_error = on_error
         self._ready: deque[K] = deque()
@@ -66,6 +71,7 @@ class WorkQueue(Generic[K]):
         self._in_a_row = 0
         self._since: dict[K, float] = {}  # loop time of the add; keys that are ready, or in work and wanted again
         self._working: set[K] = set()
+        self._others: set[K] = set()  # of those in work
         self._timers: dict[K, asyncio.TimerHandle] = {}  # a key is never both here and in `_since`
         self._failures: dict[K, int] = {}
         self._getters: deque[asyncio.Future[None]] = deque()
@@ -118,7 +124,7 @@ class WorkQueue(Generic[K]):
 
     async def get(self) -> K:
         """Wait for a key and take it into work; `done` must follow. Raises QueueShutDown."""
-        while not self._closed and not self._ready and not self._urgent:
+        while not self._closed and not self._urgent and not self._has_room_for_others():
             await self._wait_for_offer()
         if self._closed:
             raise QueueShutDown
@@ -131,6 +137,9 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """Give the key back; if it was added meanwhile it queues again, behind the others."""
         self._working.remove(key)
+        if key in self._others:
+            self._others.remove(key)
+            self._wake_one()
         if not self._working:
             self._idle.set()
         if key in self._since:
@@ -182,12 +191,17 @@ class WorkQueue(Generic[K]):
         if timer is not None:
             timer.cancel()
 
+    def _has_room_for_others(self) -> bool:
+        return bool(self._ready) and len(self._others) < self._most_others
+
     def _next(self) -> K:
-        if self._urgent and (not self._ready or self._in_a_row < _MOST_IN_A_ROW):
+        if self._urgent and (not self._has_room_for_others() or self._in_a_row < _MOST_IN_A_ROW):
             self._in_a_row += 1
             return self._urgent.popleft()
         self._in_a_row = 0
-        return self._ready.popleft()
+        key = self._ready.popleft()
+        self._others.add(key)
+        return key
 
     def _offer(self, key: K) -> None:
         (self._urgent if self._is_urgent(key) else self._ready).append(key)

@@ -22,6 +22,7 @@ from penstock.store import Key, Store
 from penstock.workqueue import TokenBucket, WorkQueue
 
 from tests.control_plane.audit import Audit
+from tests.control_plane.gateway import Gateway
 from tests.control_plane.objects import Manifest, Objects, assert_condition, image
 from tests.control_plane.operator_process import Installation, Operator
 from tests.control_plane.waiting import eventually
@@ -85,7 +86,13 @@ CANARY = {"strategy": "Canary", "canary": {"steps": [{"weight": 50, "pauseSecond
 AT_A_STEP = {"strategy": "Canary", "canary": {"steps": [{"weight": 50, "pause": True}]}, **UNSEEN}
 
 
-def two_slots(objects: Objects, names: list[str], *, straight: Manifest, waiting: Manifest) -> None:
+A_GATEWAY = {"gateway": {"parentRefs": [{"name": "public", "namespace": "gateways"}]}}
+COMPARED = {**AT_A_GATE, "abTest": {"header": {"name": "x-arm", "value": "b"}, "durationSeconds": 1}}
+
+
+def two_slots(
+    objects: Objects, names: list[str], *, straight: Manifest, waiting: Manifest, networking: Manifest
+) -> None:
     """A first deployment, an update, a revision that never comes up, one that is aborted, and one more."""
     (name,) = names
 
@@ -98,7 +105,8 @@ def two_slots(objects: Objects, names: list[str], *, straight: Manifest, waiting
         objects.edit(name, predictor=image(tag), rollout={**rollout, "progressDeadlineSeconds": deadline})
         eventually(lambda: phase(expected), within=PATIENCE)
 
-    objects.serve(name, rollout=straight, minReplicas=2)
+    rollout = {field: value for field, value in straight.items() if value is not None}
+    objects.serve(name, rollout=rollout, minReplicas=2, networking=networking)
     eventually(lambda: phase("Stable"), within=PATIENCE)
     step("Stable", "2", straight)
     step("RolledBack", "crash-loop", straight, deadline=2)
@@ -250,18 +258,28 @@ class AfterEveryWrite(random.Random):
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <(socket|ssl):pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize(
-    ("straight", "waiting"),
-    [pytest.param(BLUE_GREEN, AT_A_GATE, id="BlueGreen"), pytest.param(CANARY, AT_A_STEP, id="Canary")],
+    ("straight", "waiting", "networking"),
+    [
+        pytest.param(BLUE_GREEN, AT_A_GATE, {}, id="BlueGreen"),
+        pytest.param(CANARY, AT_A_STEP, {}, id="Canary"),
+        pytest.param(CANARY, AT_A_STEP, A_GATEWAY, id="Canary behind a gateway"),
+        pytest.param({**BLUE_GREEN, "abTest": None}, COMPARED, A_GATEWAY, id="an A/B test"),
+    ],
 )
 async def test_a_kill_after_every_single_write_of_a_rollout_changes_nothing_about_its_end(
-    own_installation: Installation, own_objects: Objects, straight: Manifest, waiting: Manifest
+    own_installation: Installation, own_objects: Objects, straight: Manifest, waiting: Manifest, networking: Manifest
 ) -> None:
-    rollouts = partial(two_slots, straight=straight, waiting=waiting)
-    assert await _run(own_installation, own_objects, ["calm"], None, rollouts) == 0
-    kills = await _run(own_installation, own_objects, ["killed"], AfterEveryWrite(), rollouts)
+    rollouts = partial(two_slots, straight=straight, waiting=waiting, networking=networking)
+    gateway = Gateway(own_objects).start()
+    try:
+        assert await _run(own_installation, own_objects, ["calm"], None, rollouts) == 0
+        kills = await _run(own_installation, own_objects, ["killed"], AfterEveryWrite(), rollouts)
+    finally:
+        gateway.stop()
     print(f"{kills} kills")
     assert kills > 30
     assert outcome(own_objects, "killed") == outcome(own_objects, "calm")
+    assert gateway.led_nowhere == []
     gc.collect()  # Their sockets are to be found here, not in somebody else's test.
 
 

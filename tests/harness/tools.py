@@ -42,6 +42,7 @@ class Tool:
         return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in self.variables.items())])
 
 
+ARGO_ROLLOUTS = "github.com/argoproj/argo-rollouts"
 KUBERNETES_PROGRAMS = (
     "kube-apiserver",
     "kube-controller-manager",
@@ -75,6 +76,12 @@ TOOLS = {
         Tool("pause", {"pause": "pause"}, minutes=0.5),
         Tool("versitygw", {"versitygw": "github.com/versity/versitygw/cmd/versitygw"}, minutes=2),
         Tool("envoy-gateway", {"envoy-gateway": "github.com/envoyproxy/gateway/cmd/envoy-gateway"}, minutes=4),
+        # For bench/rollouts.py alone.
+        Tool(
+            "argo-rollouts",
+            {"rollouts-controller": "github.com/argoproj/argo-rollouts/cmd/rollouts-controller"},
+            minutes=5,
+        ),
         Tool("kind", {"kind": "sigs.k8s.io/kind"}, minutes=1),
     )
 }

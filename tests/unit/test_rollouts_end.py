@@ -18,12 +18,14 @@ from penstock.api.status import InferenceServiceStatus
 from penstock.conditions import Facts
 from penstock.names import Slot
 from penstock.observe import Answers, Seen
+from penstock.postponed import PATIENCE
 from penstock.rollout import memory
 from penstock.rollout.ab_test import Verdict
 from penstock.rollout.analysis import Window
 from penstock.rollout.decide import decide
 from penstock.rollout.decision import Asks, Decision
 from penstock.scaling import Scale
+from penstock.status import can_wait
 
 from tests.builders import DEADLINE, T0, WIPED, a_service, reported, seen
 from tests.simulated_cluster import ILLS, Cluster, Rules
@@ -62,6 +64,8 @@ class Rollouts(RuleBasedStateMachine):
         self.decision: Decision | None = None
         self.known: object = None  # what the operator has seen last; None when it has just started
         self.due: timedelta | None = None  # when it is to look again
+        self.written = WIPED  # what the API server has, where the status that the operator goes on from is put off
+        self.put_off_until: timedelta | None = None
 
     @initialize(
         strategy=st.sampled_from(STRATEGIES),
@@ -167,7 +171,8 @@ class Rollouts(RuleBasedStateMachine):
 
     @rule()
     def wipe_the_status(self) -> None:
-        self.status = WIPED
+        self.status = self.written = WIPED
+        self.put_off_until = None
 
     @rule()
     def let_the_cluster_act(self) -> None:
@@ -197,17 +202,29 @@ class Rollouts(RuleBasedStateMachine):
     def make_a_pass(self) -> None:
         """Children first, all at once, and then the status."""
         about, decision = self._pass(frozenset(WRITES))
-        self.status = self._report(about, decision)
+        self._tell(self._report(about, decision))
         self.known = self._observed()
         facts = Facts(about, decision, Scale(self.replicas), failures.causes(about, self.now))
-        after = requeue.look_again(facts, self.now)
+        until = None if self.put_off_until is None else self.put_off_until - self.uptime
+        after = requeue.soonest(requeue.look_again(facts, self.now), until)
         self.due = None if after is None else self.uptime + after
 
     @precondition(lambda self: self.is_woken)
     @rule(written=st.frozensets(st.sampled_from(WRITES)))
     def be_killed_in_a_pass(self, written: frozenset[str]) -> None:
         self._pass(written)
-        self.known = self.due = None
+        # What it had put off it has told nobody.
+        self.status = self.written
+        self.known = self.due = self.put_off_until = None
+
+    def _tell(self, new: InferenceServiceStatus) -> None:
+        """Write the status, or put it off."""
+        until = self.uptime + PATIENCE if self.put_off_until is None else self.put_off_until
+        if new != self.written and self.uptime < until and can_wait(self.written, new):
+            self.put_off_until = until
+        else:
+            self.written, self.put_off_until = new, None
+        self.status = new
 
     @property
     def is_woken(self) -> bool:

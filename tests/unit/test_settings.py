@@ -26,7 +26,7 @@ def complaints(environ: dict[str, str]) -> list[str]:
 def test_an_empty_environment_gives_the_documented_defaults() -> None:
     settings = Settings.from_env({})
     assert settings.namespaces == ()
-    assert settings.workers == 16
+    assert settings.workers == 32
     assert (settings.api_qps, settings.api_burst) == (400, 800)
     assert settings.lease_timing == LeaseTiming(15, 10, 2)
     assert settings.pod_access == "Direct"
@@ -45,11 +45,11 @@ def test_a_flag_comes_before_the_variable() -> None:
 
 
 def test_flags_of_other_commands_are_not_settings() -> None:
-    assert Settings.from_env({}, {"command": "run", "workers": None}).workers == 16
+    assert Settings.from_env({}, {"command": "run", "workers": None}).workers == 32
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
-    assert Settings.from_env({"PENSTOCK_WORKERS": ""}).workers == 16
+    assert Settings.from_env({"PENSTOCK_WORKERS": ""}).workers == 32
 
 
 def test_namespaces_are_separated_by_commas() -> None:

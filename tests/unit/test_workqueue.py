@@ -75,6 +75,23 @@ async def test_urgent_keys_without_end_starve_nobody() -> None:
 
 
 @virtual_time
+async def test_of_keys_that_are_not_urgent_only_so_many_are_in_work() -> None:
+    queue = a_queue(is_urgent=str.isupper, most_others=1)
+    for key in "abC":
+        queue.add(key)
+    assert [await queue.get(), await queue.get()] == ["C", "a"]
+    waiting = asyncio.create_task(queue.get())
+    queue.add("D")
+    assert await waiting == "D"
+    waiting = asyncio.create_task(queue.get())
+    queue.done("D")
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    queue.done("a")
+    assert await waiting == "b"
+
+
+@virtual_time
 async def test_a_worker_that_waits_is_woken_by_the_next_key() -> None:
     queue = a_queue()
     waiting = asyncio.create_task(queue.get())
@@ -309,12 +326,14 @@ STEPS = st.lists(
 )
 
 
-@given(steps=STEPS, failing=st.sets(st.integers(0, 30)), workers=st.integers(1, 3))
+@given(
+    steps=STEPS, failing=st.sets(st.integers(0, 30)), workers=st.integers(1, 3), urgent=st.sets(st.sampled_from("abc"))
+)
 @virtual_time
 async def test_whatever_happens_a_key_is_worked_after_its_last_add_and_never_twice_at_once(
-    steps: list[tuple[str, str, float]], failing: set[int], workers: int
+    steps: list[tuple[str, str, float]], failing: set[int], workers: int, urgent: set[str]
 ) -> None:
-    queue = a_queue(on_error=lambda _key, _error: None)
+    queue = a_queue(on_error=lambda _key, _error: None, is_urgent=urgent.__contains__, most_others=1)
     in_work: set[str] = set()
     started: dict[str, float] = {}
     added: dict[str, float] = {}

@@ -1,11 +1,11 @@
 """`penstock run`: the operator."""
 
 import argparse
-import asyncio
 import os
 import sys
 
 import structlog
+import uvloop
 from kubernetes.aio.config import ConfigException
 
 from penstock import logs, settings
@@ -23,7 +23,8 @@ def carry_out(arguments: argparse.Namespace) -> int:
         return 2
     logs.configure(found.log_level, found.log_format)
     try:
-        asyncio.run(run(found, kubeconfig=arguments.kubeconfig))
+        # TLS and sockets are a third of the operator's work: see docs/decisions/0009.
+        uvloop.run(run(found, kubeconfig=arguments.kubeconfig))
     except (NotInstalled, LeaseLost, ConfigException) as error:
         log.error("stopped", reason=str(error))
         return 1
