@@ -1,7 +1,7 @@
 """The same rollouts by Argo Rollouts, for comparison (https://argo-rollouts.readthedocs.io, Apache 2.0).
 
-Its controller is built from the module that `tools/argo-rollouts` pins, runs as one process with its client's limits
-raised to those of the controller manager, and rolls as many Rollouts of the same pods blue/green.
+Its controller is built from the module that `tools/argo-rollouts` pins, and runs as one process with as many workers as
+ours and its client's limits raised to those of the controller manager. It rolls as many Rollouts of the same pods.
 """
 
 import copy
@@ -21,7 +21,7 @@ from tests.harness import crds, go_modules, ports, tools
 from tests.harness.cluster import Cluster
 
 ROLLOUT: Final = Kind("Rollout", "argoproj.io/v1alpha1", "rollouts")
-_REPLICA_SET: Final = Kind("ReplicaSet", "apps/v1", "replicasets")
+REPLICA_SET: Final = Kind("ReplicaSet", "apps/v1", "replicasets")
 _ACCOUNT: Final = "argo-rollouts"
 _TOOL: Final = tools.TOOLS["argo-rollouts"]
 _HASH: Final = "rollouts-pod-template-hash"  # the label of a ReplicaSet's pods
@@ -39,7 +39,7 @@ class Controller(Process):
         self._health_port = ports.free(1)[0]
 
     def command(self) -> list[str]:
-        limits = ["--qps=500", "--burst=1000"]
+        limits = ["--qps=500", "--burst=1000", "--rollout-threads=32"]
         listening = [f"--metricsport={self._port}", f"--healthzPort={self._health_port}"]
         return [str(self._program), f"--kubeconfig={self._kubeconfig}", "--leader-elect=false", *limits, *listening]
 
@@ -77,14 +77,14 @@ async def measure(bench: Bench, *, hold_seconds: int) -> dict[str, Any]:
         await settle(controller)
         switches, before = _Switches(), controller.cpu_seconds()
         async with (
-            View.of(bench.server, _REPLICA_SET, namespace, switches.replica_set) as sets,
+            View.of(bench.server, REPLICA_SET, namespace, switches.replica_set) as sets,
             View.of(bench.server, SERVICE, namespace, switches.service),
             measured(bench, "rolled by Argo Rollouts", controller) as found,
         ):
             await at_once(_release(bench, name, namespace) for name in bench.names())
             await sets.until_all(bench.services, _is_new_and_available)
             await sets.until_all(bench.services, _is_old_and_empty)
-        found["available to selector"] = spread(switches.seconds())
+        found["pods available to selector"] = spread(switches.seconds())
         found["settled after s"] = await settle(controller)
         found["operator CPU s until settled"] = round(controller.cpu_seconds() - before, 2)
     return found

@@ -48,6 +48,7 @@ class Place:
         self.tested: list[Mapping[str, str]] = []
         self.test_results: dict[str, str | None] = {}
         self.while_asked: Callable[[], object] = lambda: None  # what happens while pods are tested
+        self.while_loading: Callable[[], object] = lambda: None  # or asked for their progress, as in every pass
         self._patience = patience
         self.restart()
         metadata = {"name": "chat", "namespace": "ml", "uid": UID, "generation": 1, "annotations": annotations or {}}
@@ -71,6 +72,7 @@ class Place:
 
     async def progress(self, pods: Sequence[Address]) -> Progress:
         self.asked.append([pod.ip for pod in pods])
+        self.while_loading()
         return self.answer
 
     async def smoke(self, request: SmokeRequest, pods: Sequence[Address]) -> dict[str, str | None]:

@@ -21,6 +21,7 @@ PATIENCE: Final = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class _Status:
+    uid: str  # of the service
     under: Manifest  # what the API server had when it was put off
     written: InferenceServiceStatus  # the same, parsed
     decided: InferenceServiceStatus
@@ -45,7 +46,7 @@ class Postponed:
         waiting = self._waiting.get(key)
         if waiting is None:
             return service
-        if service is None or self._store.raw_status(key) != waiting.under:
+        if service is None or service.metadata.uid != waiting.uid or self._store.raw_status(key) != waiting.under:
             self.forget(key)
             return service
         return service.model_copy(update={"status": waiting.decided})
@@ -56,18 +57,27 @@ class Postponed:
         return waiting.written if waiting else service.status
 
     def put_off(self, key: Key, service: InferenceService, new: InferenceServiceStatus) -> bool:
-        """Whether the new status may wait; it is then the one to go on from."""
-        waiting, written = self._waiting.get(key), self.written(key, service)
-        until = waiting.until if waiting else self._clock() + self._patience
-        if self._clock() >= until or not can_wait(written, new):
+        """Whether the new status may wait; it is then the one to go on from.
+
+        Not if the service has gone, or its status was written by somebody else, since the pass began.
+        """
+        written, left = self.written(key, service), self._left(key)
+        live = self._store.service(key)
+        is_same = live is not None and (live.metadata.uid, live.status) == (service.metadata.uid, written)
+        if left <= timedelta() or not is_same or not can_wait(written, new):
             return False
-        self._waiting[key] = _Status(self._store.raw_status(key), written, new, until)
+        raw = self._store.raw_status(key)
+        self._waiting[key] = _Status(service.metadata.uid, raw, written, new, self._clock() + left)
         return True
 
     def due_in(self, key: Key) -> timedelta | None:
         """After how long what is put off is to be written."""
+        return max(self._left(key), timedelta()) if key in self._waiting else None
+
+    def _left(self, key: Key) -> timedelta:
+        """How much longer it may wait; a clock that was set back makes that no longer."""
         waiting = self._waiting.get(key)
-        return max(waiting.until - self._clock(), timedelta()) if waiting else None
+        return min(waiting.until - self._clock(), self._patience) if waiting else self._patience
 
     def forget(self, key: Key) -> None:
         """When a status was written, or the service is gone."""

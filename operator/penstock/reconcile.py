@@ -12,8 +12,7 @@ from typing import Final
 import structlog
 from pydantic import ValidationError
 
-from penstock import conditions, errors, failures, names, requeue, scaling, status
-from penstock.api.meta import Condition
+from penstock import conditions, errors, failures, names, requeue, scaling
 from penstock.api.v1alpha1 import InferenceService
 from penstock.apply import Vanished, apply
 from penstock.cluster import Cluster
@@ -25,11 +24,12 @@ from penstock.desired.gateway import Routes
 from penstock.events import Recorder
 from penstock.gather import Gathered, gather
 from penstock.interviews import Interviews
-from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Kind, Manifest
+from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Kind
 from penstock.names import Reason, Slot
 from penstock.observe import Seen
-from penstock.postponed import PATIENCE, Postponed
+from penstock.postponed import PATIENCE
 from penstock.probes import Probes
+from penstock.reporting import Reporter
 from penstock.rollout import memory
 from penstock.rollout.decide import decide
 from penstock.rollout.decision import Asks, Decision, changed
@@ -64,26 +64,25 @@ class Reconciler:
         server_image: str,
         patience: timedelta = PATIENCE,
     ) -> None:
-        self._postponed = Postponed(store, clock, patience)
+        self._reporter = Reporter(cluster, store, recorder, clock, patience)
         self._interviews = Interviews(probes)
         self._seeded: dict[Key, str] = {}  # the version that the last seed was decided from
         self._cluster = cluster
         self._store = store
         self._probes = probes
-        self._recorder = recorder
         self._clock = clock
         self._server_image = server_image
 
     async def __call__(self, key: Key) -> timedelta | None:
         """Make one pass. Returns after how long to look again, or None. Raises what the API server's failures raise."""
         try:
-            service, version = self._postponed.service(key), self._store.version(key)
+            service, version = self._reporter.service(key), self._store.version(key)
         except ValidationError as error:
-            await self._report_unreadable(key, error)
+            await self._reporter.report_unreadable(key, error)
             return requeue.REFUSED_AGAIN_AFTER
         if service is None or service.metadata.deletion_timestamp is not None:
             self._interviews.forget(key)
-            self._postponed.forget(key)
+            self._reporter.forget(key)
             self._seeded.pop(key, None)
             self._store.waiting_for_room.discard(key)
             return None
@@ -96,20 +95,20 @@ class Reconciler:
             except errors.ApiError as error:
                 # Ready would outlive the pods otherwise, for as long as a webhook that one child needs is down.
                 if service.status.observed_generation == service.metadata.generation and error.status >= 500:
-                    await self._report(key, facts, now)
+                    await self._reporter.report(key, facts, now, at_once=True)
                 raise
             facts = _with_problem(facts, problem, now)
             if facts.scale.seed is not None and problem is None:
                 # Our own write wakes the next pass, which then reports on the object as it is by then.
                 await self._seed(service, facts.scale.seed, version)
                 return None
-        is_current = await self._report(key, facts, now)
+        is_current = await self._reporter.report(key, facts, now)
         self._interviews.keep(key)
         # What stood still because it was refused goes on with the next pass, which nothing else need wake.
         is_free_again = facts.problem is None and _is_refused(service)
         if not is_current or is_free_again:
             return timedelta()
-        return requeue.soonest(requeue.look_again(facts, now), self._postponed.due_in(key))
+        return requeue.soonest(requeue.look_again(facts, now), self._reporter.due_in(key))
 
     async def _decide(self, key: Key, service: InferenceService, now: datetime) -> tuple[Gathered, Facts]:
         """Decide; where that needs to hear from pods, ask them and decide with their answers. Raises Vanished.
@@ -133,7 +132,7 @@ class Reconciler:
 
     def _unchanged(self, key: Key, service: InferenceService) -> InferenceService:
         """The service as it is now. Raises Vanished if the user has changed it: the answers were to other questions."""
-        found = self._postponed.service(key)
+        found = self._reporter.service(key)
         if found is None or found.metadata != service.metadata:
             raise Vanished("the service has changed while its pods were asked")
         return found
@@ -212,43 +211,6 @@ class Reconciler:
         if live is None or self._store.put(kind, live):
             raise Vanished(f"{kind} {name} has changed")
 
-    async def _report_unreadable(self, key: Key, error: ValidationError) -> None:
-        """Only an older version of the schema, or of this operator, can bring a spec here that does not parse."""
-        faults = error.errors(include_url=False, include_context=False, include_input=False)
-        told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
-        raw = self._store.raw_status(key)
-        old = [Condition.model_validate(each) for each in raw.get("conditions", [])]
-        new = conditions.unreadable(old, told, self._clock().replace(microsecond=0))
-        patch = status.merge_patch(raw, {**raw, "conditions": [each.to_dict() for each in new]})
-        if patch:
-            await self._cluster.merge(INFERENCE_SERVICE, *key, {"metadata": {}, "status": patch}, subresource="status")
-            log.error("a spec that makes no sense", service=str(key), reason=told)
-
-    async def _report(self, key: Key, facts: Facts, now: datetime) -> bool:
-        """Write the status if it differs, and tell its transitions as Events. False if the service changed meanwhile.
-
-        The answer to our write holds the user's newest edit too, and the store has then seen all that the watch will
-        tell: nothing else would wake the next pass.
-        """
-        service = facts.seen.service
-        new = status.status(facts, now)
-        patch = status.merge_patch(self._store.raw_status(key), new.to_dict())
-        if patch and self._postponed.put_off(key, service, new):
-            return True
-        old = self._postponed.written(key, service)
-        self._postponed.forget(key)
-        if not patch:
-            return True
-        body = {"metadata": {"uid": service.metadata.uid}, "status": patch}
-        try:
-            written = await self._cluster.merge(INFERENCE_SERVICE, *key, body, subresource="status")
-        except errors.NotFound:
-            return True
-        self._store.put(INFERENCE_SERVICE, written)
-        for transition in status.transitions(old, new):
-            await self._recorder.record(service, transition, now)
-        return _is_still(service, written)
-
 
 def _decide(seen: Seen, now: datetime) -> Facts:
     service = seen.service
@@ -309,14 +271,3 @@ def _remembered(facts: Facts) -> Mapping[str, str]:
     if decision.stable is None or (is_first and names.ANNOTATION_STABLE not in facts.seen.annotations):
         return {}
     return memory.notes(decision.rollout)
-
-
-def _is_still(service: InferenceService, written: Manifest) -> bool:
-    """Whether the object is the one that the pass decided on, its status aside."""
-    live, known = written["metadata"], service.metadata
-    is_going = "deletionTimestamp" in live
-    return (live.get("generation"), live.get("annotations") or {}, is_going) == (
-        known.generation,
-        known.annotations,
-        False,
-    )

@@ -36,9 +36,6 @@ log = structlog.get_logger(__name__)
 
 # A pod's start is a burst of events in several kinds: one pass after it is worth ten during it.
 _SETTLE_SECONDS = 0.1
-# Of the workers, one in so many may be with services whose rollout is not under way: beginning a thousand rollouts at
-# once must not hold up those that wait for their traffic.
-_SHARE_OF_OTHERS = 4
 
 
 class NotInstalled(Exception):
@@ -74,7 +71,7 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
     metrics = Metrics(snapshot)
     queue: WorkQueue[Key] = WorkQueue(
         is_urgent=store.is_moving,
-        most_others=max(settings.workers // _SHARE_OF_OTHERS, 1),
+        most_others=_others(settings.workers),
         on_wait=metrics.queue_waited,
         on_error=_tell,
     )
@@ -92,6 +89,14 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
             timing=settings.lease_timing,
         )
         await _run_parts(parts, election, probes, kubeconfig)
+
+
+def _others(workers: int) -> int:
+    """Workers that may be with services whose rollout is not under way.
+
+    Beginning a thousand rollouts at once must not hold up those that wait for their traffic.
+    """
+    return max(workers // 4, min(workers - 1, 8), 1)
 
 
 @asynccontextmanager

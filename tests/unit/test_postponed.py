@@ -1,11 +1,13 @@
 """What is told a moment later, with what comes next; and what is told at once all the same."""
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from penstock import names
+from penstock import errors, names
 from penstock.api.status import InferenceServiceStatus, LastAction
+from penstock.apply import Vanished
 from penstock.kinds import INFERENCE_SERVICE, POD
 from penstock.rollout.decision import changed
 from penstock.status import can_wait, status
@@ -21,6 +23,7 @@ from tests.builders import (
     rolling,
     under_way,
 )
+from tests.fake_cluster import the_service
 from tests.place import Place
 
 PATIENCE = timedelta(seconds=1)
@@ -76,8 +79,8 @@ class TestWhatCanWait:
         assert not can_wait(told(), told().model_copy(update={"observed_generation": 7}))
 
     def test_a_pod_that_fails_cannot(self) -> None:
-        crashing = during(under_way(), rolling(), ready_pod(), crash_looping("new", "v2"))
-        assert not can_wait(told(), status(facts(crashing, "v2"), T0))
+        crashing = status(facts(during(under_way(), rolling(), ready_pod(), crash_looping("new", "v2")), "v2"), T0)
+        assert not can_wait(told(), crashing.model_copy(update={"rollout": told().rollout}))
 
 
 async def a_rollout() -> Place:
@@ -93,6 +96,12 @@ async def a_rollout() -> Place:
 
 def selected(place: Place) -> str:
     return str(place.child("Service")["spec"]["selector"][names.LABEL_SLOT])
+
+
+def one_more_pod(place: Place) -> None:
+    """Of the revision that serves."""
+    pod = place.child("Pod", "chat-blue-0")
+    place.cluster.put(POD, {**pod, "metadata": {**pod["metadata"], "name": "chat-blue-1"}})
 
 
 class TestAPass:
@@ -123,8 +132,8 @@ class TestAPass:
 
     async def test_a_status_that_comes_back_to_what_is_told_is_not_written(self) -> None:
         place = await a_rollout()
-        pod, before = place.child("Pod", "chat-blue-0"), place.status
-        place.cluster.put(POD, {**pod, "metadata": {**pod["metadata"], "name": "chat-blue-1"}})
+        before = place.status
+        one_more_pod(place)
         await place.look()
         place.cluster.remove(POD, "chat-blue-1")
         place.now += PATIENCE
@@ -148,3 +157,40 @@ class TestAPass:
         place.follow()
         await place.look()
         assert (selected(place), place.status["rollout"]["phase"]) == ("green", "Holding")
+
+    async def test_one_made_anew_under_the_name_inherits_nothing(self) -> None:
+        place = await a_rollout()
+        one_more_pod(place)
+
+        def made_anew() -> None:
+            place.while_loading = lambda: None
+            spec = the_service(place.cluster)["spec"]
+            place.cluster.remove(INFERENCE_SERVICE, "chat")
+            place.cluster.deliver(place.store)
+            metadata = {"name": "chat", "namespace": "ml", "uid": "another", "generation": 1}
+            place.cluster.put(INFERENCE_SERVICE, {"metadata": metadata, "spec": spec})
+
+        place.while_loading = made_anew
+        for _ in range(9):
+            with suppress(errors.Conflict, Vanished):
+                await place.look()
+        assert (place.status["rollout"]["phase"], place.status["rollout"].get("stableRevision")) == ("Deploying", None)
+
+    async def test_a_status_that_is_wiped_during_the_pass_is_written_at_once(self) -> None:
+        place = await a_rollout()
+        one_more_pod(place)
+
+        def wiped() -> None:
+            place.cluster.edit(INFERENCE_SERVICE, "chat", status={})
+            place.cluster.deliver(place.store)
+
+        place.while_loading = wiped
+        await place.look()
+        assert STATUS_WRITE in place.cluster.writes
+
+    async def test_a_clock_that_is_set_back_makes_it_no_longer(self) -> None:
+        place = await a_rollout()
+        place.roll_out(slot="green")
+        await place.look()
+        place.now -= timedelta(hours=1)
+        assert await place.look() == PATIENCE

@@ -385,8 +385,9 @@ class Rollouts(RuleBasedStateMachine):
             assert active.plan is not None
             assert active.plan.revision == decision.stable
             assert self.cluster.ready(self.cluster.selected)
-        assert self.status.rollout is not None
-        assert self.status.rollout.phase == decision.phase
+        assert self.written == self.status, "nobody is told"
+        assert self.written.rollout is not None
+        assert self.written.rollout.phase == decision.phase
 
     def _seen(self, status: InferenceServiceStatus | None = None) -> Seen:
         annotations = {names.ANNOTATION_ACTION: self.action} if self.action else {}

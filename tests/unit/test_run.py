@@ -2,10 +2,11 @@
 
 from typing import cast
 
+import pytest
 from penstock.cluster import ApiServer
 from penstock.kinds import NODE
 from penstock.metrics import Metrics, Snapshot
-from penstock.run import Parts, _reflectors
+from penstock.run import Parts, _others, _reflectors
 from penstock.settings import Settings
 from penstock.store import Store
 from penstock.workqueue import WorkQueue
@@ -20,3 +21,8 @@ async def test_nodes_are_watched_once_however_many_namespaces_are() -> None:
     watching = [each for each in _reflectors(parts) if each.kind is NODE]
     assert len(watching) == 1
     assert list(parts.store.versions(NODE, watching[0].namespace).values()) == [7]
+
+
+@pytest.mark.parametrize(("workers", "others"), [(1, 1), (2, 1), (4, 3), (16, 8), (32, 8), (256, 64)])
+def test_some_workers_are_kept_for_rollouts_under_way_and_most_of_few_are_not(workers: int, others: int) -> None:
+    assert _others(workers) == others

@@ -14,6 +14,9 @@ _DRAIN_DELAY_SECONDS: Final = 10
 # What our server may need after its last request: connections that do not close, and a step that does not end.
 _EXIT_SECONDS: Final = 20
 _STARTUP_PERIOD_SECONDS: Final = 2
+# A model may load for longer than the rollout's deadline, which counts from its last progress and may be raised for
+# pods that are there already. One that hangs outside of a rollout is restarted after this.
+_LONGEST_START_SECONDS: Final = 4 * 60 * 60
 _LOCKED_DOWN: Final = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -133,7 +136,8 @@ def _probes(progress_deadline_seconds: int) -> dict[str, Any]:
         return {"httpGet": {"path": path, "port": names.PORT}, **timing}
 
     # The kubelet must not kill a model that is still loading before the rollout's own deadline gives it up.
-    attempts = math.ceil(progress_deadline_seconds / _STARTUP_PERIOD_SECONDS) + 1
+    longest = max(progress_deadline_seconds, _LONGEST_START_SECONDS)
+    attempts = math.ceil(longest / _STARTUP_PERIOD_SECONDS) + 1
     return {
         "startupProbe": probe(
             "/startupz", periodSeconds=_STARTUP_PERIOD_SECONDS, timeoutSeconds=5, failureThreshold=attempts
