@@ -2,11 +2,13 @@
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from penstock import requeue
 from penstock.api.rollout import AbTest
 from penstock.api.status import CanaryStatus, RolloutStatus
 from penstock.desired import gateway
@@ -18,7 +20,7 @@ from penstock.rollout.decision import Decision
 from penstock.rollout.route import SeenRoute
 from penstock.rollout.shares import Counts, counts_behind_gateway
 
-from tests.builders import T0, a_service, at, decided, ready_pod, rolled_out, seen, under_way, unready
+from tests.builders import T0, a_service, at, decided, facts, ready_pod, rolled_out, seen, under_way, unready
 from tests.builders import pending as without_a_node
 
 BLUE, GREEN = Slot.BLUE, Slot.GREEN
@@ -318,3 +320,9 @@ class TestTheWayBack:
         """Without a gateway too: all traffic would stay with the revision that failed."""
         decision = self.back(without_a_node("old-0"), *new(2), wanted=2, led=100)
         assert decision.slots[GREEN].replicas == 1
+
+
+def test_a_pass_that_has_taken_away_a_route_looks_again_for_nothing_tells_of_our_own_deletion() -> None:
+    rested_on = seen(a_service(), ready_pod(), deployment=rolled_out(), route=SeenRoute({}, None, is_taken=True))
+    assert requeue.look_again(facts(rested_on), T0) == timedelta(seconds=1)
+    assert requeue.look_again(facts(replace(rested_on, route=None)), T0) is None

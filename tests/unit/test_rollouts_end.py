@@ -204,7 +204,9 @@ class Rollouts(RuleBasedStateMachine):
         about, decision = self._pass(frozenset(WRITES))
         self._tell(self._report(about, decision))
         self.known = self._observed()
-        facts = Facts(about, decision, Scale(self.replicas), failures.causes(about, self.now))
+        paused = "hands off" if self.is_paused else None
+        causes = failures.causes(about, self.now)
+        facts = Facts(about, decision, Scale(self.replicas), causes, paused=paused)
         until = None if self.put_off_until is None else self.put_off_until - self.uptime
         after = requeue.soonest(requeue.look_again(facts, self.now), until)
         self.due = None if after is None else self.uptime + after
