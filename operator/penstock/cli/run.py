@@ -23,7 +23,7 @@ def carry_out(arguments: argparse.Namespace) -> int:
         return 2
     logs.configure(found.log_level, found.log_format)
     try:
-        # TLS and sockets are a third of the operator's work: see docs/decisions/0009.
+        # It takes less memory: docs/decisions/0009.
         uvloop.run(run(found, kubeconfig=arguments.kubeconfig))
     except (NotInstalled, LeaseLost, ConfigException) as error:
         log.error("stopped", reason=str(error))
