@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from penstock.cluster import ApiServer, connect
+from penstock.kube.api_server import ApiServer, connect
+from penstock.kube.throttle import TokenBucket
 from penstock.metrics import Metrics, Snapshot
-from penstock.workqueue import TokenBucket
 
 from bench import machine, phases, report
 from bench.audit import AuditLog

@@ -4,16 +4,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from penstock import names
-from penstock.cluster import ApiServer
-from penstock.kinds import (
-    AUTOSCALER,
-    CONTROLLER_REVISION,
-    DEPLOYMENT,
-    DISRUPTION_BUDGET,
-    SERVICE,
-    Kind,
-    Manifest,
-)
+from penstock.kinds import AUTOSCALER, CONTROLLER_REVISION, DEPLOYMENT, DISRUPTION_BUDGET, SERVICE, Kind, Manifest
+from penstock.kube.api_server import ApiServer
 
 from bench.timing import spread, stopwatch
 from bench.view import View

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import psutil
 from penstock import names
-from penstock.cluster import ApiServer
 from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, POD, SERVICE, Manifest, kind_of
+from penstock.kube.api_server import ApiServer
 
 from bench import drift, workload
 from bench.audit import AuditLog, Requests

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from penstock import names
-from penstock.cluster import connect
 from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Manifest, kind_of
+from penstock.kube.api_server import connect
+from penstock.kube.throttle import TokenBucket
 from penstock.metrics import Metrics, Snapshot
 from penstock.names import Slot
-from penstock.workqueue import TokenBucket
 
 from bench import argo_rollouts, machine, workload
 from bench.argo_rollouts import REPLICA_SET

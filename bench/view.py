@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Self
 
 from penstock import errors
-from penstock.cluster import ApiServer
 from penstock.kinds import Kind, Manifest
+from penstock.kube.api_server import ApiServer
 
 Test = Callable[[Manifest], bool]
 

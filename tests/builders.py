@@ -8,15 +8,15 @@ from typing import Any
 from penstock import names
 from penstock.api.status import InferenceServiceStatus, RolloutStatus
 from penstock.api.v1alpha1 import InferenceService, parse
-from penstock.conditions import Facts, Problem
-from penstock.failures import Cause
-from penstock.failures import causes as causes_of
 from penstock.names import Slot
-from penstock.observe import Ended, Endpoints, Seen, SeenDeployment, SeenPod
+from penstock.observed.causes import Cause
+from penstock.observed.causes import causes as causes_of
+from penstock.observed.values import Ended, Endpoints, Seen, SeenDeployment, SeenPod
 from penstock.rollout.decide import decide
 from penstock.rollout.decision import Decision
-from penstock.scaling import Scale, scale
-from penstock.status import status as status_of
+from penstock.rollout.replicas import Scale, scale
+from penstock.status.conditions import Facts, Problem
+from penstock.status.status import status as status_of
 
 T0 = datetime(2026, 1, 1, 12, tzinfo=UTC)
 UID = "11111111-1111-4111-8111-111111111111"

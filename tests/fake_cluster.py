@@ -11,7 +11,7 @@ from typing import Any
 
 from penstock import errors
 from penstock.kinds import BY_NAME, CONTROLLER_REVISION, INFERENCE_SERVICE, Kind, Manifest, kind_of
-from penstock.store import ObjectId, Store, identify
+from penstock.watch.store import ObjectId, Store, identify
 
 
 class FakeCluster:

@@ -6,20 +6,14 @@ from typing import Any
 
 from penstock import names
 from penstock.api.v1alpha1 import InferenceService
-from penstock.kinds import (
-    DEPLOYMENT,
-    ENDPOINT_SLICE,
-    INFERENCE_SERVICE,
-    POD,
-    Manifest,
-)
-from penstock.observe import Progress
-from penstock.pod_access import Address
-from penstock.reconcile import Reconciler
-from penstock.rollout.analysis import Counters
+from penstock.controller.reconcile import Reconciler
+from penstock.kinds import DEPLOYMENT, ENDPOINT_SLICE, INFERENCE_SERVICE, POD, Manifest
+from penstock.kube.pod_access import Address
+from penstock.observed.counters import Counters
+from penstock.observed.values import Progress
 from penstock.rollout.smoke import SmokeRequest
-from penstock.status import Transition
-from penstock.store import Key, ObjectId, Store
+from penstock.status.status import Transition
+from penstock.watch.store import Key, ObjectId, Store
 
 from tests.builders import T0, UID
 from tests.fake_cluster import FakeCluster, the_service

@@ -11,9 +11,9 @@ from itertools import count
 from typing import Final
 
 from penstock.names import Slot
-from penstock.observe import Endpoints, SeenDeployment, SeenPod
+from penstock.observed.http_route import SeenRoute
+from penstock.observed.values import Endpoints, SeenDeployment, SeenPod
 from penstock.rollout.decision import SlotPlan
-from penstock.rollout.route import SeenRoute
 
 from tests.builders import crash_looping, loading, pending, ready_pod, unready
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from penstock.settings import Settings
+from penstock.controller.settings import Settings
 
 from tests.chart import rendering
 from tests.harness import tools

@@ -520,7 +520,7 @@ def test_kubectl_finds_it_as_a_plugin(control_plane: Cluster) -> None:
     ("module", "needless"),
     [
         ("run", {"penstock.cli.commands", "penstock.cli.client", "penstock.cli.view", "penstock.cli.explain"}),
-        ("commands", {"kopf", "penstock.run", "penstock.reconcile"}),
+        ("commands", {"kopf", "penstock.controller.run", "penstock.controller.reconcile"}),
     ],
 )
 def test_neither_half_loads_the_other(module: str, needless: set[str]) -> None:

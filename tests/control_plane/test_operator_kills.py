@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from penstock import run
-from penstock.cluster import ApiServer, connect
+from penstock.controller import run
+from penstock.controller.settings import Settings
 from penstock.kinds import CHILDREN, DEPLOYMENT, INFERENCE_SERVICE, LEASE, Kind
+from penstock.kube.api_server import ApiServer, connect
+from penstock.kube.throttle import TokenBucket
+from penstock.kube.workqueue import WorkQueue
 from penstock.metrics import Metrics, Snapshot
-from penstock.probes import NoProbes
-from penstock.reflector import Reflector
-from penstock.settings import Settings
-from penstock.store import Key, Store
-from penstock.workqueue import TokenBucket, WorkQueue
+from penstock.pods.client import NoProbes
+from penstock.watch.reflector import Reflector
+from penstock.watch.store import Key, Store
 
 from tests.control_plane.audit import Audit
 from tests.control_plane.gateway import Gateway

@@ -17,14 +17,14 @@ import pykube
 import pytest
 import yaml
 from aiohttp import web
-from penstock import cluster as server
 from penstock.kinds import INFERENCE_SERVICE, POD
+from penstock.kube import api_server as server
+from penstock.kube.pod_access import Address, ThroughApiServer
+from penstock.kube.throttle import TokenBucket
 from penstock.metrics import Metrics, Snapshot
-from penstock.pod_access import Address, ThroughApiServer
-from penstock.probes import PodProbes
-from penstock.rollout.analysis import Counters
+from penstock.observed.counters import Counters
+from penstock.pods.client import PodProbes
 from penstock.rollout.smoke import SmokeRequest
-from penstock.workqueue import TokenBucket
 from penstock_server.metrics import Metrics as ServerMetrics
 
 from tests.control_plane.objects import TOLERATION, Manifest, Objects, assert_condition

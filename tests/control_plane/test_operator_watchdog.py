@@ -3,12 +3,12 @@
 import asyncio
 from contextlib import suppress
 
-from penstock.cluster import connect
 from penstock.kinds import CHILDREN, INFERENCE_SERVICE
+from penstock.kube.api_server import connect
+from penstock.kube.throttle import TokenBucket
 from penstock.metrics import Metrics, Snapshot
-from penstock.store import Store
-from penstock.watchdog import Watchdog, Watched
-from penstock.workqueue import TokenBucket
+from penstock.watch.store import Store
+from penstock.watch.watchdog import Watchdog, Watched
 
 from tests.control_plane.operator_process import Installation
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import yaml
-from penstock import names, revision, scaling, validation
+from penstock import names
 from penstock.api.v1alpha1 import InferenceService, parse
-from penstock.desired import pod
+from penstock.desired import pod, revision, validation
 from penstock.desired.children import Plan, Stored, children
 from penstock.desired.deployment import Pods
 from penstock.kinds import Manifest
 from penstock.names import Slot
+from penstock.rollout import replicas
 
 HERE = Path(__file__).parent
 SERVER_IMAGE = "registry.example/penstock-server:test"
@@ -37,7 +38,7 @@ def objects_of(service: InferenceService) -> list[Manifest]:
     strategy = "Recreate" if service.spec.strategy == "Recreate" else "RollingUpdate"
     plan = Plan(
         active=Slot.BLUE,
-        slots={Slot.BLUE: Pods(current, scaling.scale(service, serving=0).replicas, strategy)},
+        slots={Slot.BLUE: Pods(current, replicas.scale(service, serving=0).replicas, strategy)},
         stored={current: Stored(1, pod.template(service, current, server_image=SERVER_IMAGE))},
     )
     return children(service, plan)

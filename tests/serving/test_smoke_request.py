@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from penstock.pod_access import Address, Direct
-from penstock.probes import PodProbes
+from penstock.kube.pod_access import Address, Direct
+from penstock.pods.client import PodProbes
 from penstock.rollout import smoke
 from penstock.rollout.smoke import SmokeRequest
 

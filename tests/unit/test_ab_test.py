@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from penstock.api.rollout import AbTest, Analysis
 from penstock.api.status import AbTestArm, AbTestStatus
-from penstock.rollout import ab_test
-from penstock.rollout.ab_test import Verdict
-from penstock.rollout.analysis import Window
+from penstock.observed.answers import Verdict
+from penstock.observed.counters import Window
+from penstock.rollout import ab_test_statistics
 
 from tests.builders import T0, at
 
@@ -34,9 +34,9 @@ def seen(requests: float, errors: float = 0, *counts: float, bounds: tuple[float
 
 def after(*looks: tuple[float, Window, Window], spec: AbTest | None = None) -> AbTestStatus:
     """A test that began at T0, after looks of (seconds later, arm A, arm B)."""
-    told = ab_test.begun(spec or a_spec(), T0)
+    told = ab_test_statistics.begun(spec or a_spec(), T0)
     for seconds, a, b in looks:
-        told = ab_test.counted(told, spec or a_spec(), a, b, at(seconds))
+        told = ab_test_statistics.counted(told, spec or a_spec(), a, b, at(seconds))
     return told
 
 
@@ -49,7 +49,7 @@ ENOUGH = (60.0, seen(100, 5), seen(100, 2))
 
 class TestCounted:
     def test_it_begins_with_nothing_and_knows_its_end(self) -> None:
-        told = ab_test.begun(a_spec(), T0)
+        told = ab_test_statistics.begun(a_spec(), T0)
         assert (told.started_at, told.last_sample_at, told.ends_at) == (T0, T0, at(60))
         assert (told.a, told.b, told.result) == (AbTestArm(), AbTestArm(), None)
 
@@ -65,7 +65,7 @@ class TestCounted:
 
     def test_a_look_that_saw_nothing_changes_no_count(self) -> None:
         told = after((10, seen(9, 1, 2, 5, 8, 9), seen(3)))
-        again = ab_test.counted(told, a_spec(), NOTHING, seen(0, 0, 0, 0, 0, 0), at(20))
+        again = ab_test_statistics.counted(told, a_spec(), NOTHING, seen(0, 0, 0, 0, 0, 0), at(20))
         assert (again.a, again.b, again.bounds) == (told.a, told.b, told.bounds)
         assert again.last_sample_at == at(20)
 
@@ -136,7 +136,7 @@ class TestCounted:
 
     def test_it_survives_the_status(self) -> None:
         told = after((10, seen(9, 1, 2, 5, 8, 9), seen(6, 0, 1, 2, 3, 6)))
-        for each in (told, ab_test.concluded(told, a_spec(), B_WINS)):
+        for each in (told, ab_test_statistics.concluded(told, a_spec(), B_WINS)):
             assert AbTestStatus.model_validate(each.to_dict()) == each
 
     LOOKS = st.lists(
@@ -152,12 +152,12 @@ class TestCounted:
     def test_no_timed_request_is_lost_and_none_is_made_up(
         self, looks: list[tuple[set[float], list[int], bool]]
     ) -> None:
-        told = ab_test.begun(a_spec(), T0)
+        told = ab_test_statistics.begun(a_spec(), T0)
         durations: dict[bool, list[int]] = {True: [0] * 5, False: [0] * 5}
         for kept, spread, is_b in looks:
             exact = tuple(zip((0.1, 0.5, 1.0, 5.0, math.inf), _ends(spread), strict=True))
             window = Window(sum(spread), 0, tuple(pair for pair in exact if pair[0] in kept or math.isinf(pair[0])))
-            told = ab_test.counted(told, a_spec(), *((NOTHING, window) if is_b else (window, NOTHING)), T0)
+            told = ab_test_statistics.counted(told, a_spec(), *((NOTHING, window) if is_b else (window, NOTHING)), T0)
             durations[is_b] = [old + new for old, new in zip(durations[is_b], spread, strict=True)]
         for is_b, arm in ((False, told.a), (True, told.b)):
             true = dict(zip((0.1, 0.5, 1.0, 5.0, math.inf), _ends(durations[is_b]), strict=True))
@@ -170,7 +170,7 @@ class TestCounted:
         assert told.message == (
             "90 requests of A and 7 of B, of 100 that each needs; it lasts until 2026-01-01 12:01:00 UTC at least"
         )
-        assert ab_test.standing(told) == told.message
+        assert ab_test_statistics.standing(told) == told.message
 
     def test_when_its_time_is_over_it_tells_what_is_missing(self) -> None:
         spec = a_spec(metric="Latency")
@@ -191,20 +191,22 @@ class TestNextLook:
     )
     def test_the_next_look_is_due(self, looks: list[float], interval: int | None, due: datetime) -> None:
         analysis = None if interval is None else Analysis(interval_seconds=interval)
-        assert ab_test.next_look_at(after(*((seconds, NOTHING, NOTHING) for seconds in looks)), analysis) == due
+        assert (
+            ab_test_statistics.next_look_at(after(*((seconds, NOTHING, NOTHING) for seconds in looks)), analysis) == due
+        )
 
     def test_a_test_that_has_not_begun_has_no_looks(self) -> None:
         with pytest.raises(ValueError, match="has not begun"):
-            ab_test.next_look_at(AbTestStatus(), None)
+            ab_test_statistics.next_look_at(AbTestStatus(), None)
 
     def test_what_could_not_be_judged_is_tried_again_after_an_interval(self) -> None:
-        told = ab_test.not_judged(after(ENOUGH), "no answer within 60 s", at(130))
-        assert ab_test.next_look_at(told, None) == at(140)
-        assert ab_test.is_complete(told, a_spec())
+        told = ab_test_statistics.not_judged(after(ENOUGH), "no answer within 60 s", at(130))
+        assert ab_test_statistics.next_look_at(told, None) == at(140)
+        assert ab_test_statistics.is_complete(told, a_spec())
         assert told.message.endswith("is tried again: no answer within 60 s")
 
     def test_however_much_there_is_to_say_about_it(self) -> None:
-        assert len(ab_test.not_judged(after(ENOUGH), "x" * 5000, at(130)).message) == 4096
+        assert len(ab_test_statistics.not_judged(after(ENOUGH), "x" * 5000, at(130)).message) == 4096
 
 
 class TestIsComplete:
@@ -231,13 +233,16 @@ class TestIsComplete:
             pytest.param(after((59, seen(100), seen(100))), {"durationSeconds": 50}, True, id="the time was shortened"),
             pytest.param(after(ENOUGH), {"durationSeconds": 70}, False, id="the time was extended"),
             pytest.param(
-                ab_test.concluded(after(ENOUGH), a_spec(), NOBODY_WINS), {}, False, id="it was judged: never twice"
+                ab_test_statistics.concluded(after(ENOUGH), a_spec(), NOBODY_WINS),
+                {},
+                False,
+                id="it was judged: never twice",
             ),
             pytest.param(AbTestStatus(a=AbTestArm(requests=100)), {}, False, id="its beginning was lost"),
         ],
     )
     def test_whether_it_can_be_judged(self, told: AbTestStatus, spec: dict[str, Any], is_complete: bool) -> None:
-        assert ab_test.is_complete(told, a_spec(**spec)) == is_complete
+        assert ab_test_statistics.is_complete(told, a_spec(**spec)) == is_complete
 
 
 class TestOutcome:
@@ -253,14 +258,14 @@ class TestOutcome:
         ],
     )
     def test_what_follows(self, verdict: Verdict | None, auto_promote: bool, outcome: str) -> None:
-        told = after(ENOUGH) if verdict is None else ab_test.concluded(after(ENOUGH), a_spec(), verdict)
-        assert ab_test.outcome(told, auto_promote=auto_promote) == outcome
+        told = after(ENOUGH) if verdict is None else ab_test_statistics.concluded(after(ENOUGH), a_spec(), verdict)
+        assert ab_test_statistics.outcome(told, auto_promote=auto_promote) == outcome
 
 
 class TestConcluded:
     def test_the_result_has_the_figures_of_both_arms(self) -> None:
         look = (60.0, seen(400, 20, 200, 400, 400, 400), seen(300, 3, 300, 300, 300, 300))
-        result = ab_test.concluded(after(look), a_spec(), Verdict("B", 0.00412345678, -4)).result
+        result = ab_test_statistics.concluded(after(look), a_spec(), Verdict("B", 0.00412345678, -4)).result
         assert result is not None
         assert result.to_dict() == {
             "winner": "B",
@@ -273,7 +278,7 @@ class TestConcluded:
         }
 
     def test_what_nobody_timed_has_no_quantiles(self) -> None:
-        result = ab_test.concluded(after(ENOUGH), a_spec(), NOBODY_WINS).result
+        result = ab_test_statistics.concluded(after(ENOUGH), a_spec(), NOBODY_WINS).result
         assert result is not None
         assert result.a.to_dict() == {"samples": 100, "errorRatePercent": 5}
 
@@ -309,7 +314,9 @@ class TestConcluded:
         self, look: tuple[float, Window, Window], metric: str, verdict: Verdict, message: str
     ) -> None:
         spec = a_spec(metric=metric)
-        assert ab_test.standing(ab_test.concluded(after(look, spec=spec), spec, verdict)) == message
+        assert (
+            ab_test_statistics.standing(ab_test_statistics.concluded(after(look, spec=spec), spec, verdict)) == message
+        )
 
 
 def _ends(buckets: list[int]) -> list[int]:

@@ -9,10 +9,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio import client
 from penstock import errors
-from penstock.cluster import ApiServer
 from penstock.kinds import LEASE, POD, SERVICE
+from penstock.kube.api_server import ApiServer
+from penstock.kube.throttle import TokenBucket
 from penstock.metrics import Metrics, Snapshot
-from penstock.workqueue import TokenBucket
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

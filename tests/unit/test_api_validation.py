@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from penstock.api.v1alpha1 import InferenceService, parse
-from penstock.validation import Problem, validate
+from penstock.desired.validation import Problem, validate
 
 CONTAINER = "spec.predictor.containers[0].resources"
 MODEL = "spec.predictor.model.resources"

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 from penstock.api.status import AutoscalingStatus, InferenceServiceStatus
-from penstock.autoscaling import autoscaling
-from penstock.observe import SeenAutoscaler, SeenPod
-from penstock.rollout.room import Fit
+from penstock.capacity.room import Fit
+from penstock.observed.values import SeenAutoscaler, SeenPod
+from penstock.status.autoscaling import autoscaling
 
 from tests.builders import T0, a_service, facts, pending, ready_pod, rolled_out, seen, with_status
 

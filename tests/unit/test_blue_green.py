@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from penstock.api.status import RolloutStatus
 from penstock.names import Slot
-from penstock.observe import Answers, Endpoints, Seen, SeenDeployment, SeenPod
-from penstock.rollout.analysis import Window
+from penstock.observed.answers import Answers
+from penstock.observed.counters import Window
+from penstock.observed.values import Endpoints, Seen, SeenDeployment, SeenPod
 from penstock.rollout.decision import Decision
 
 from tests.builders import (

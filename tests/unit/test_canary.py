@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from penstock.api.status import CanaryStatus, RolloutStatus
 from penstock.names import Slot
-from penstock.observe import Answers, Seen, SeenPod
+from penstock.observed.answers import Answers
+from penstock.observed.counters import Window
+from penstock.observed.values import Seen, SeenPod
 from penstock.rollout import memory
-from penstock.rollout.analysis import Window
 from penstock.rollout.decision import Decision
 
 from tests.builders import (

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from penstock.conditions import Facts, Problem, by_type, conditions
 from penstock.names import Reason
-from penstock.observe import Endpoints, Seen, SeenAutoscaler
+from penstock.observed.values import Endpoints, Seen, SeenAutoscaler
+from penstock.status.conditions import Facts, Problem, by_type, conditions
 
 from tests.builders import (
     DEADLINE,

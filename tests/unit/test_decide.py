@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from penstock import names
 from penstock.api.status import LastAction
-from penstock.failures import Cause
 from penstock.names import Reason, Slot
-from penstock.observe import Seen, SeenDeployment
+from penstock.observed.causes import Cause
+from penstock.observed.values import Seen, SeenDeployment
 from penstock.rollout import memory
 from penstock.rollout.decide import needs_room
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from penstock import quantity, revision
-from penstock.desired import pod
+from penstock import quantity
+from penstock.desired import pod, revision
 from penstock.desired.children import Plan, Stored, children
 from penstock.desired.deployment import Pods
-from penstock.drift import differs
+from penstock.desired.drift import differs
 from penstock.kinds import Manifest
 from penstock.names import Slot
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from penstock.leader import Conflict, LeaderElection, Lease, LeaseLost, LeaseTiming
+from penstock.kube.leader import Conflict, LeaderElection, Lease, LeaseLost, LeaseTiming
 
 from tests.virtual_time import loop, until, virtual_time
 

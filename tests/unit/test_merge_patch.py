@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from penstock.status import merge_patch
+from penstock.status.status import merge_patch
 
 from tests.fake_cluster import merged_as_rfc_7386_says
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 from kubernetes.aio import client
-from penstock.cluster import ApiServer
+from penstock.kube.api_server import ApiServer
+from penstock.kube.pod_access import Address, ThroughApiServer
+from penstock.kube.throttle import TokenBucket
 from penstock.metrics import Metrics, Snapshot
-from penstock.observe import Progress
-from penstock.pod_access import Address, ThroughApiServer
-from penstock.probes import PodProbes
+from penstock.observed.values import Progress
+from penstock.pods.client import PodProbes
 from penstock.rollout.smoke import SmokeRequest
-from penstock.workqueue import TokenBucket
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 POD = Address("ml", "chat-0", "10.0.0.7")

@@ -3,8 +3,9 @@
 from datetime import timedelta
 
 import pytest
-from penstock import errors, names, requeue
-from penstock.apply import Vanished
+from penstock import errors, names
+from penstock.controller import requeue
+from penstock.controller.apply import Vanished
 from penstock.kinds import (
     CONTROLLER_REVISION,
     DEPLOYMENT,
@@ -15,8 +16,8 @@ from penstock.kinds import (
     SERVICE,
     Manifest,
 )
-from penstock.observe import Progress
-from penstock.store import ObjectId
+from penstock.observed.values import Progress
+from penstock.watch.store import ObjectId
 
 from tests.builders import DEADLINE, UID
 from tests.fake_cluster import the_service

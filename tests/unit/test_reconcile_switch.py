@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from penstock import names
-from penstock.apply import Vanished
+from penstock.controller.apply import Vanished
 from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, SERVICE
 
 from tests.fake_cluster import the_service

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from penstock import names, revision
+from penstock import names
 from penstock.api.v1alpha1 import InferenceService, parse
+from penstock.desired import revision
 
 from tests.builders import a_service
 

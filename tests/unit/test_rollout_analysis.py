@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from penstock.api.rollout import Analysis
 from penstock.api.status import AnalysisStatus
+from penstock.observed import counters
+from penstock.observed.counters import Counters, Window
 from penstock.rollout import analysis
-from penstock.rollout.analysis import Counters, Look, Window
+from penstock.rollout.analysis import Look
 from penstock_server.metrics import REQUEST_BUCKETS, Metrics
 
 from tests.builders import T0, at
@@ -23,7 +25,7 @@ def a_spec(**fields: Any) -> Analysis:
     return Analysis.model_validate(fields)
 
 
-def counters(requests: float, errors: float = 0, *counts: float) -> Counters:
+def counted(requests: float, errors: float = 0, *counts: float) -> Counters:
     """`counts`: requests that took up to each of BOUNDS."""
     return Counters(requests, errors, tuple(zip(BOUNDS, counts, strict=False)))
 
@@ -43,12 +45,12 @@ def exposition(*requests: tuple[str, int, float], model: str = "tiny") -> str:
 class TestParse:
     def test_requests_are_summed_over_all_routes_and_5xx_are_errors(self) -> None:
         codes = [200, 200, 400, 404, 429, 499, 500, 503, 511]
-        found = analysis.parse(exposition(*(("/predict", code, 0.02) for code in codes), ("/v1/embeddings", 200, 0.02)))
+        found = counters.parse(exposition(*(("/predict", code, 0.02) for code in codes), ("/v1/embeddings", 200, 0.02)))
         assert found is not None
         assert (found.requests, found.errors) == (10, 3)
 
     def test_durations_are_summed_over_all_routes_bucket_by_bucket(self) -> None:
-        found = analysis.parse(
+        found = counters.parse(
             exposition(("/predict", 200, 0.02), ("/v1/embeddings", 200, 0.2), ("/predict", 200, 999))
         )
         assert found is not None
@@ -57,22 +59,22 @@ class TestParse:
         assert [counts[bound] for bound in (0.01, 0.025, 0.1, 0.25, 600, math.inf)] == [0, 1, 1, 2, 2, 3]
 
     def test_a_server_that_has_answered_nothing_yet_has_counted_zero(self) -> None:
-        assert analysis.parse(exposition()) == Counters(0, 0, ())
+        assert counters.parse(exposition()) == Counters(0, 0, ())
 
     def test_a_name_of_a_model_cannot_break_the_lines(self) -> None:
         name = 'a"b\\c\nd\u2028e{f="g"} 7 #' * 20
-        assert analysis.parse(exposition(("/predict", 500, 0.02), model=name[:253])) == analysis.parse(
+        assert counters.parse(exposition(("/predict", 500, 0.02), model=name[:253])) == counters.parse(
             exposition(("/predict", 500, 0.02))
         )
 
     def test_what_counts_are_given_without_their_types_is_read_too(self) -> None:
         text = 'inference_requests_total{code="200"} 2\ninference_requests_total{code="500"} 1\n'
-        assert analysis.parse(text) == Counters(3, 1, ())
+        assert counters.parse(text) == Counters(3, 1, ())
 
     def test_nothing_else_in_the_exposition_matters(self) -> None:
         theirs = f'other_total{{a="{"x" * 5000}"}} NaN\nnot an exposition at all {{{{\n'
         ours = exposition(("/predict", 200, 0.02))
-        assert analysis.parse(theirs + ours + theirs) == analysis.parse(ours)
+        assert counters.parse(theirs + ours + theirs) == counters.parse(ours)
 
     @pytest.mark.parametrize(
         "text",
@@ -105,15 +107,15 @@ class TestParse:
         ],
     )
     def test_what_are_no_counters_of_ours_are_none(self, text: str) -> None:
-        assert analysis.parse(text) is None
+        assert counters.parse(text) is None
 
     @given(st.text(alphabet='{}"\\=, \n\t#_totalNaN+-.0e5Inf\u2028', max_size=60), st.booleans())
     def test_whatever_a_pod_answers_it_never_raises(self, junk: str, typed: bool) -> None:
         head = "# TYPE inference_requests_total counter\n" if typed else ""
-        analysis.parse(f"{head}inference_requests_total{junk}")
-        analysis.parse(f'{head}inference_requests_total{{code="200"{junk}}} 7')
-        analysis.parse(f"# TYPE inference_requests_total{junk}")
-        analysis.parse(f'inference_request_duration_seconds_bucket{{le="{junk}"}} 7')
+        counters.parse(f"{head}inference_requests_total{junk}")
+        counters.parse(f'{head}inference_requests_total{{code="200"{junk}}} 7')
+        counters.parse(f"# TYPE inference_requests_total{junk}")
+        counters.parse(f'inference_request_duration_seconds_bucket{{le="{junk}"}} 7')
 
 
 class TestWindow:
@@ -122,50 +124,50 @@ class TestWindow:
         [
             pytest.param({}, {}, seen(0), id="no pods"),
             pytest.param(
-                {"a": counters(5, 1, 2, 5)}, {"a": counters(9, 2, 3, 9)}, seen(4, 1, 1, 4), id="what came since counts"
+                {"a": counted(5, 1, 2, 5)}, {"a": counted(9, 2, 3, 9)}, seen(4, 1, 1, 4), id="what came since counts"
             ),
-            pytest.param({"a": counters(5, 1)}, {"a": counters(5, 1)}, seen(0), id="nothing came"),
+            pytest.param({"a": counted(5, 1)}, {"a": counted(5, 1)}, seen(0), id="nothing came"),
             pytest.param(
-                {"a": counters(5, 0, 5), "b": counters(7, 0, 7)},
-                {"a": counters(6, 1, 6), "b": counters(9, 1, 8)},
+                {"a": counted(5, 0, 5), "b": counted(7, 0, 7)},
+                {"a": counted(6, 1, 6), "b": counted(9, 1, 8)},
                 seen(3, 2, 2),
                 id="all pods together",
             ),
             pytest.param(
-                {"a": counters(500, 9, 500)},
-                {"a": counters(3, 1, 3)},
+                {"a": counted(500, 9, 500)},
+                {"a": counted(3, 1, 3)},
                 seen(3, 1, 3),
                 id="a restarted pod counts from zero",
             ),
             pytest.param(
-                {"a": counters(5, 5, 5)},
-                {"a": counters(8, 1, 8)},
+                {"a": counted(5, 5, 5)},
+                {"a": counted(8, 1, 8)},
                 seen(8, 1, 8),
                 id="its errors alone betray a restart",
             ),
             pytest.param(
-                {"a": counters(5, 0, 5, 5)},
-                {"a": counters(8, 0, 1, 8)},
+                {"a": counted(5, 0, 5, 5)},
+                {"a": counted(8, 0, 1, 8)},
                 seen(8, 0, 1, 8),
                 id="and so do its durations",
             ),
             pytest.param(
-                {"a": counters(5, 0, 5, 5)}, {"a": counters(8, 0, 8)}, seen(8, 0, 8), id="and a bound that is gone"
+                {"a": counted(5, 0, 5, 5)}, {"a": counted(8, 0, 8)}, seen(8, 0, 8), id="and a bound that is gone"
             ),
-            pytest.param({}, {"a": counters(500, 9, 500)}, seen(0), id="a pod seen first sets its base"),
+            pytest.param({}, {"a": counted(500, 9, 500)}, seen(0), id="a pod seen first sets its base"),
             pytest.param(
-                {"a": counters(0)},
-                {"a": counters(3, 1, 2, 3)},
+                {"a": counted(0)},
+                {"a": counted(3, 1, 2, 3)},
                 seen(3, 1, 2, 3),
                 id="one that had answered nothing has one",
             ),
-            pytest.param({"a": counters(5)}, {}, seen(0), id="a pod that is gone counts no more"),
+            pytest.param({"a": counted(5)}, {}, seen(0), id="a pod that is gone counts no more"),
         ],
     )
     def test_a_window_is_what_came_between_two_looks(
         self, before: Mapping[str, Counters], now: Mapping[str, Counters], expected: Window
     ) -> None:
-        found = analysis.window(before, now)
+        found = counters.window(before, now)
         assert (found.requests, found.errors) == (expected.requests, expected.errors)
         assert {bound: n for bound, n in found.buckets if n} == {bound: n for bound, n in expected.buckets if n}
 
@@ -180,14 +182,14 @@ class TestWindow:
 
     @given(PODS, PODS)
     def test_a_window_is_never_negative(self, before: dict[str, Counters], now: dict[str, Counters]) -> None:
-        found = analysis.window(before, now)
+        found = counters.window(before, now)
         assert min(found.requests, found.errors, *(count for _, count in found.buckets), 0) == 0
 
     @given(PODS, PODS)
     def test_a_window_holds_no_more_than_the_pods_have_counted(
         self, before: dict[str, Counters], now: dict[str, Counters]
     ) -> None:
-        found = analysis.window(before, now)
+        found = counters.window(before, now)
         assert found.requests <= sum(pod.requests for pod in now.values())
         assert found.errors <= sum(pod.errors for pod in now.values())
 
@@ -208,7 +210,7 @@ class TestQuantile:
     def test_requests_lie_evenly_within_their_bucket(
         self, rank: float, counts: tuple[float, ...], seconds: float
     ) -> None:
-        assert analysis.quantile(rank, seen(10, 0, *counts).buckets) == pytest.approx(seconds)
+        assert counters.quantile(rank, seen(10, 0, *counts).buckets) == pytest.approx(seconds)
 
     @pytest.mark.parametrize(
         "buckets",
@@ -219,17 +221,17 @@ class TestQuantile:
             pytest.param(((0.1, 0.0), (math.inf, 0.0)), id="they are empty"),
         ],
     )
-    def test_there_is_no_quantile_if(self, buckets: analysis.Buckets) -> None:
-        assert analysis.quantile(0.5, buckets) is None
+    def test_there_is_no_quantile_if(self, buckets: counters.Buckets) -> None:
+        assert counters.quantile(0.5, buckets) is None
 
     @given(
         st.lists(st.floats(0.0001, 599), min_size=1, max_size=60),
         st.sampled_from((0.5, 0.9, 0.95, 0.99)),
     )
     def test_a_quantile_lies_in_the_bucket_of_the_true_one(self, durations: list[float], rank: float) -> None:
-        found = analysis.parse(exposition(*(("/predict", 200, seconds) for seconds in durations)))
+        found = counters.parse(exposition(*(("/predict", 200, seconds) for seconds in durations)))
         assert found is not None
-        estimate = analysis.quantile(rank, found.buckets)
+        estimate = counters.quantile(rank, found.buckets)
         true = sorted(durations)[math.ceil(rank * len(durations)) - 1]
         high = min(bound for bound in REQUEST_BUCKETS if bound >= true)
         low = max((bound for bound in REQUEST_BUCKETS if bound < true), default=0.0)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from penstock import errors
-from penstock.observe import Progress, SeenDeployment
+from penstock.observed.values import Progress, SeenDeployment
 
 from tests.builders import (
     DEADLINE,

@@ -13,19 +13,21 @@ from typing import Final
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from penstock import failures, names, requeue
+from penstock import names
 from penstock.api.status import InferenceServiceStatus
-from penstock.conditions import Facts
+from penstock.controller import requeue
+from penstock.controller.deferred_status import PATIENCE
 from penstock.names import Slot
-from penstock.observe import Answers, Seen
-from penstock.postponed import PATIENCE
+from penstock.observed import causes as pod_causes
+from penstock.observed.answers import Answers, Verdict
+from penstock.observed.counters import Window
+from penstock.observed.values import Seen
 from penstock.rollout import memory
-from penstock.rollout.ab_test import Verdict
-from penstock.rollout.analysis import Window
 from penstock.rollout.decide import decide
 from penstock.rollout.decision import Asks, Decision
-from penstock.scaling import Scale
-from penstock.status import can_wait
+from penstock.rollout.replicas import Scale
+from penstock.status.conditions import Facts
+from penstock.status.status import can_wait
 
 from tests.builders import DEADLINE, T0, WIPED, a_service, reported, seen
 from tests.simulated_cluster import ILLS, Cluster, Rules
@@ -205,7 +207,7 @@ class Rollouts(RuleBasedStateMachine):
         self._tell(self._report(about, decision))
         self.known = self._observed()
         paused = "hands off" if self.is_paused else None
-        causes = failures.causes(about, self.now)
+        causes = pod_causes.causes(about, self.now)
         facts = Facts(about, decision, Scale(self.replicas), causes, paused=paused)
         until = None if self.put_off_until is None else self.put_off_until - self.uptime
         after = requeue.soonest(requeue.look_again(facts, self.now), until)
@@ -435,7 +437,7 @@ class Rollouts(RuleBasedStateMachine):
 
     def _once(self, about: Seen) -> Decision:
         is_stopped = self.is_paused or self.replicas == 0
-        return decide(about, failures.causes(about, self.now), self.now, wanted=self.replicas, is_stopped=is_stopped)
+        return decide(about, pod_causes.causes(about, self.now), self.now, wanted=self.replicas, is_stopped=is_stopped)
 
     def _report(self, about: Seen, decision: Decision) -> InferenceServiceStatus:
         return reported(decision, about, self.now, Scale(self.replicas)).status

@@ -3,13 +3,13 @@
 from typing import cast
 
 import pytest
-from penstock.cluster import ApiServer
+from penstock.controller.run import Parts, _others, _reflectors
+from penstock.controller.settings import Settings
 from penstock.kinds import NODE
+from penstock.kube.api_server import ApiServer
+from penstock.kube.workqueue import WorkQueue
 from penstock.metrics import Metrics, Snapshot
-from penstock.run import Parts, _others, _reflectors
-from penstock.settings import Settings
-from penstock.store import Store
-from penstock.workqueue import WorkQueue
+from penstock.watch.store import Store
 
 
 async def test_nodes_are_watched_once_however_many_namespaces_are() -> None:

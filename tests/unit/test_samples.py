@@ -1,8 +1,8 @@
 """What is remembered from one look at the counters to the next."""
 
-from penstock.rollout.analysis import Counters, Window
-from penstock.samples import Samples
-from penstock.store import Key
+from penstock.observed.counters import Counters, Window
+from penstock.pods.samples import Samples
+from penstock.watch.store import Key
 
 CHAT, OTHER = Key("ml", "chat"), Key("ml", "other")
 

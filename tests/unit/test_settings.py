@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from penstock.leader import LeaseTiming
-from penstock.settings import Settings, SettingsError, add_flags
+from penstock.controller.settings import Settings, SettingsError, add_flags
+from penstock.kube.leader import LeaseTiming
 from pydantic import ValidationError
 
 

@@ -14,8 +14,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from penstock.api.rollout import AbTestMetric
 from penstock.api.status import AbTestArm
-from penstock.rollout.ab_test import Verdict
-from penstock.significance import CannotJudge, judged, verdict
+from penstock.observed.answers import Verdict
+from penstock.pods.significance import CannotJudge, judged, verdict
 
 
 def arm(requests: int, errors: int = 0) -> AbTestArm:
@@ -265,7 +265,7 @@ class TestJudged:
         assert psutil.Process().children() == before
 
 
-@pytest.mark.parametrize("module", ["penstock.run", "penstock.significance"])
+@pytest.mark.parametrize("module", ["penstock.controller.run", "penstock.pods.significance"])
 def test_the_operators_own_process_never_loads_scipy(module: str) -> None:
     code = f"import sys, {module}; print(*({{'scipy', 'numpy'}} & sys.modules.keys()))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from penstock.api.status import InferenceServiceStatus
-from penstock.conditions import Facts, Problem
 from penstock.names import Reason
-from penstock.observe import Progress, Seen, SeenPod
-from penstock.status import Transition, status, transitions
+from penstock.observed.values import Progress, Seen, SeenPod
+from penstock.status.conditions import Facts, Problem
+from penstock.status.status import Transition, status, transitions
 
 from tests.builders import (
     DEADLINE,

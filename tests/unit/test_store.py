@@ -15,8 +15,8 @@ from penstock.kinds import (
     Kind,
     Manifest,
 )
-from penstock.observe import Endpoints
-from penstock.store import Key, ObjectId, Store, identify
+from penstock.observed.values import Endpoints
+from penstock.watch.store import Key, ObjectId, Store, identify
 
 from tests.builders import UID, a_service
 

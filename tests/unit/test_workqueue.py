@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from penstock.workqueue import QueueShutDown, TokenBucket, WorkQueue
+from penstock.kube.throttle import TokenBucket
+from penstock.kube.workqueue import QueueShutDown, WorkQueue
 
 from tests.virtual_time import loop, until, virtual_time
 

@@ -10,13 +10,16 @@ import yaml
 from kubernetes.aio import client, config
 from pydantic import ValidationError
 
-from penstock import cluster, errors, names, observe
-from penstock.api.v1alpha1 import InferenceService, parse
+from penstock import errors, names
+from penstock.api import v1alpha1
+from penstock.api.v1alpha1 import InferenceService
 from penstock.kinds import CONTROLLER_REVISION, DEPLOYMENT, INFERENCE_SERVICE, Kind, Manifest
+from penstock.kube import api_server
+from penstock.kube.throttle import TokenBucket
 from penstock.metrics import Metrics, Snapshot
 from penstock.names import Slot
-from penstock.observe import SeenDeployment
-from penstock.workqueue import TokenBucket
+from penstock.observed import parse
+from penstock.observed.values import SeenDeployment
 
 # What a user wrote is told apart from what the operator did.
 _FIELD_MANAGER: Final = f"{names.PRODUCT}-cli"
@@ -30,7 +33,7 @@ class Failure(Exception):
 class Client:
     """The objects of one namespace."""
 
-    def __init__(self, server: cluster.ApiServer, namespace: str) -> None:
+    def __init__(self, server: api_server.ApiServer, namespace: str) -> None:
         self._server = server
         self.namespace = namespace
 
@@ -40,7 +43,7 @@ class Client:
             await self._check_installed()
             raise Failure(f"there is no InferenceService {name} in namespace {self.namespace}")
         try:
-            return parse(found)
+            return v1alpha1.parse(found)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
@@ -53,7 +56,7 @@ class Client:
     async def deployments(self, name: str) -> dict[Slot, SeenDeployment]:
         found = await self._children(DEPLOYMENT, name)
         labelled = {each["metadata"]["labels"].get(names.LABEL_SLOT): each for each in found}
-        return {slot: observe.deployment(labelled[slot]) for slot in Slot if slot in labelled}
+        return {slot: parse.deployment(labelled[slot]) for slot in Slot if slot in labelled}
 
     async def revisions(self, name: str) -> list[Manifest]:
         """The service's ControllerRevisions."""
@@ -81,7 +84,7 @@ async def connect(kubeconfig: str | None, context: str | None, namespace: str | 
     configuration.client_session_kwargs = {"trust_env": False}
     try:
         async with client.ApiClient(configuration) as api:
-            yield Client(cluster.ApiServer(api, _no_metrics(), TokenBucket(10, 10)), namespace or default)
+            yield Client(api_server.ApiServer(api, _no_metrics(), TokenBucket(10, 10)), namespace or default)
     except errors.Unreachable as error:
         raise Failure(f"the cluster at {configuration.host} does not answer: {_line(error.__cause__)}") from error
     except errors.ApiError as error:

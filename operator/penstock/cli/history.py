@@ -14,7 +14,7 @@ from penstock.cli.layout import Colour, Paint, between, columns, plain
 from penstock.cli.view import role
 from penstock.kinds import Manifest
 from penstock.names import Slot
-from penstock.observe import SeenDeployment
+from penstock.observed.values import SeenDeployment
 
 _HEAD: Final = ("NUMBER", "REVISION", "AGE", "IS", "IMAGE", "MODEL")
 _MODEL_FLAG: Final = "--model="

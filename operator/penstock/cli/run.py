@@ -8,9 +8,10 @@ import structlog
 import uvloop
 from kubernetes.aio.config import ConfigException
 
-from penstock import logs, settings
-from penstock.leader import LeaseLost
-from penstock.run import NotInstalled, run
+from penstock import logs
+from penstock.controller import settings
+from penstock.controller.run import NotInstalled, run
+from penstock.kube.leader import LeaseLost
 
 log = structlog.get_logger(__name__)
 

@@ -11,8 +11,8 @@ from penstock.api.status import LastAction, RolloutStatus
 from penstock.api.v1alpha1 import InferenceService
 from penstock.cli.layout import Colour, Paint, between, columns, plain, relative
 from penstock.names import Condition, Slot
-from penstock.observe import SeenDeployment
-from penstock.rollout import ab_test
+from penstock.observed.values import SeenDeployment
+from penstock.rollout import ab_test_statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def _rollout(shown: Shown, now: datetime) -> Iterator[Row]:
         yield Row("Plan", rollout.plan)
     if rollout.canary is not None and rollout.canary.share:
         yield Row("Canary", rollout.canary.share)
-    compared = ab_test.standing(rollout.ab_test) if rollout.ab_test else ""
+    compared = ab_test_statistics.standing(rollout.ab_test) if rollout.ab_test else ""
     if compared and compared not in rollout.message:
         yield Row("A/B test", compared)
     named = {"stable": rollout.stable_revision, "wanted": rollout.current_revision, "failed": rollout.failed_revision}

@@ -1,209 +1,101 @@
-"""An A/B test: the requests of two revisions, counted side by side until one statistical test says which does better.
+"""The A/B test of a BlueGreen rollout: before the gate, a gateway leads marked requests to the new revision, arm B.
 
-Windows of both arms are `counted`; once the test `is_complete`, its verdict is made elsewhere and `concluded` here, and
-the `outcome` says what follows. Until then the status shows counts alone: whoever stops a test at the moment that its
-figures please finds a difference where there is none (https://www.evanmiller.org/how-not-to-run-an-ab-test.html).
+The test begins when the gateway has taken the route, looks at both arms' counters until it is complete, and is judged
+once. The rule for marked requests stays until the switch, so that whoever met the new revision goes on meeting it.
 """
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import accumulate, pairwise
-from typing import Final, Literal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, Protocol
 
-from penstock.api.rollout import AbTest, AbTestMetric, Analysis
-from penstock.api.status import AbTestArm, AbTestFigures, AbTestResult, AbTestStatus
-from penstock.rollout.analysis import Buckets, Window, quantile
+from penstock.api.rollout import AbTest
+from penstock.api.status import AbTestStatus, RolloutPhase
+from penstock.names import Reason, Slot
+from penstock.observed.answers import Answers, Verdict
+from penstock.rollout import ab_test_statistics, rollback, route_weights
+from penstock.rollout.decision import Asks, Decision, Situation
 
-Outcome = Literal["running", "promote", "give-up", "ask"]
-
-LEVEL: Final = 0.05
-_MOST_BOUNDS: Final = 64  # as the status allows
-_MOST: Final = 2**53 - 1  # the largest count that every reader of JSON has exactly
+_NOT_LED: Final = "the A/B test begins when the gateway leads marked requests to revision"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the statistical test says. `effect` is B against A, as AbTestResult has it."""
+class Stay(Protocol):
+    """A step in which nothing moves; at a gate the deadline's clock stands still."""
 
-    winner: Literal["A", "B"] | None
-    p_value: float
-    effect: float
+    def __call__(self, s: Situation, phase: RolloutPhase, message: str, /, *, at_a_gate: bool) -> Decision: ...
 
 
-def begun(spec: AbTest, now: datetime) -> AbTestStatus:
-    """The test when its traffic is first led apart. The look of that moment is the base of the next one."""
-    return _told(AbTestStatus(mark=mark(spec), started_at=now, last_sample_at=now, ends_at=_end(now, spec)), spec)
+def compared(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay) -> Decision:
+    """On with `then` once the new revision has won, or without a test to make; if it has lost, that is the end."""
+    spec = s.seen.service.spec.rollout.ab_test
+    if spec is None or not route_weights.is_by_route(s):
+        return then(s.remembering(ab_test=None))
+    if s.was.is_promoted:
+        return then(s)
+    was = s.was.ab_test
+    # A definition older than this field does not keep it.
+    is_other = was is not None and was.mark not in (None, ab_test_statistics.mark(spec))
+    if was is None or is_other:
+        # Counts of other requests are not this test's, and the route is only written with this decision.
+        s = s.remembering(ab_test=None)
+        waits = "its mark has changed" if is_other else route_weights.lacks_variant(s)
+        if waits is not None or s.stands:
+            on = stay(s, "Waiting", f"{_NOT_LED} {s.current}: {waits or 'it stands still'}", at_a_gate=False)
+            return on if s.stands or on.target != s.current else replace(on, variant=s.seen.idle)
+    s = s.remembering(ab_test=_looked(s, spec))
+    test = s.was.ab_test or AbTestStatus()
+    follows = ab_test_statistics.outcome(test, auto_promote=s.seen.service.spec.rollout.blue_green.auto_promote)
+    if follows == "promote":
+        return then(s)
+    if follows == "give-up":
+        why = f"revision {s.current} lost its A/B test: {ab_test_statistics.standing(test)}"
+        return rollback.fail(s, Reason.AB_TEST_LOST, why)
+    on = stay(s, "Waiting", f"A/B test: {ab_test_statistics.standing(test)}{_asked(s, test, follows)}", at_a_gate=True)
+    return on if s.stands or follows == "ask" else _asking(s, on, spec)
 
 
-def mark(spec: AbTest) -> str:
-    """What tells a request of arm B from one of arm A."""
-    if spec.header is not None:
-        return f"header {spec.header.name}: {spec.header.value}"
-    return f"cookie {spec.cookie.name}={spec.cookie.value}" if spec.cookie else ""
+def because(s: Situation) -> str:
+    """What a test that could not begin has waited for in vain, if that is it."""
+    is_due = s.available > 0 and s.was.ab_test is None and s.seen.service.spec.rollout.ab_test is not None
+    waits = route_weights.lacks_variant(s) if is_due and route_weights.is_by_route(s) else None
+    return f": {waits}" if waits else ""
 
 
-def counted(was: AbTestStatus, spec: AbTest, a: Window, b: Window, now: datetime) -> AbTestStatus:
-    """The test after a look that has shown what each arm's pods counted since the last one."""
-    bounds = _common_bounds(was, a, b)
-    known = {
-        "bounds": list(bounds),
-        "a": _added(was.a, was.bounds, a, bounds),
-        "b": _added(was.b, was.bounds, b, bounds),
-        "ends_at": _end(was.started_at or now, spec),
-        "last_sample_at": now,
-    }
-    return _told(was.model_copy(update=known), spec)
+def _asked(s: Situation, test: AbTestStatus, follows: ab_test_statistics.Outcome) -> str:
+    """What only a person can do now."""
+    if follows == "ask":
+        return "; the actions promote, abort and retry say what follows"
+    is_silent = test.a.requests == 0 and test.b.requests == 0 and test.ends_at is not None and s.now >= test.ends_at
+    return "; no pod has told that it answered any: the actions promote and abort end it" if is_silent else ""
 
 
-def next_look_at(status: AbTestStatus, analysis: Analysis | None) -> datetime:
-    """When to look again, or to try again what could not be judged. Raises ValueError.
-
-    One look falls on the end, so that a test is no longer than it has to be.
-    """
-    if status.last_sample_at is None:
-        raise ValueError("the A/B test has not begun")
-    again = status.last_sample_at + timedelta(seconds=(analysis or Analysis()).interval_seconds)
-    if status.ends_at is None or status.ends_at <= status.last_sample_at:
-        return again
-    return min(again, status.ends_at)
+def variant(s: Situation) -> Slot | None:
+    """Where marked requests go in a step of the way to the switch: on to where they went, while it answers."""
+    is_led = s.was.ab_test is not None or (s.seen.route is not None and s.seen.route.variant is s.seen.idle)
+    return s.seen.idle if is_led and s.available and s.seen.service.spec.rollout.ab_test else None
 
 
-def is_complete(status: AbTestStatus, spec: AbTest) -> bool:
-    """The time is over, both arms have enough requests, and nobody has judged them yet: no look follows."""
-    if status.result is not None or status.started_at is None or status.last_sample_at is None:
-        return False
-    is_over = status.last_sample_at >= _end(status.started_at, spec)
-    return is_over and all(_samples(arm, spec.metric) >= spec.min_samples_per_arm for arm in (status.a, status.b))
+def _looked(s: Situation, spec: AbTest) -> AbTestStatus | None:
+    """The test with what this pass has looked at, and with its verdict."""
+    told, answers = s.was.ab_test, s.seen.answers
+    if answers is None or (told is None and answers.arms is None):
+        return told
+    if told is None:
+        return ab_test_statistics.begun(spec, s.now)
+    if answers.arms is not None:
+        told = ab_test_statistics.counted(told, spec, *answers.arms, s.now)
+    if isinstance(answers.verdict, Verdict):
+        return ab_test_statistics.concluded(told, spec, answers.verdict)
+    return told if answers.verdict is None else ab_test_statistics.not_judged(told, answers.verdict, s.now)
 
 
-def concluded(status: AbTestStatus, spec: AbTest, verdict: Verdict) -> AbTestStatus:
-    """The test with its result, which stands until the test begins anew."""
-    a, b = (_figures(arm, status.bounds, spec.metric) for arm in (status.a, status.b))
-    result = AbTestResult(
-        winner=verdict.winner or "None",
-        metric=spec.metric,
-        p_value=_rounded(verdict.p_value),
-        effect=_rounded(verdict.effect),
-        a=a,
-        b=b,
-        message=_sentence(verdict, spec.metric, a, b),
-    )
-    return status.model_copy(update={"result": result, "message": ""})
-
-
-def not_judged(status: AbTestStatus, why: str, now: datetime) -> AbTestStatus:
-    """The test could not be made: the counts stay as they are, and it is tried again after an interval."""
-    told = f"the A/B test has all its requests but could not be judged, and is tried again: {why}"
-    # Cut as everything is that others wrote: model_copy checks nothing.
-    return AbTestStatus.model_validate({**status.model_dump(), "last_sample_at": now, "message": told})
-
-
-def outcome(status: AbTestStatus, *, auto_promote: bool) -> Outcome:
-    """What follows: without a winner, or where nothing is promoted by itself, a person is asked."""
-    if status.result is None:
-        return "running"
-    if not auto_promote or status.result.winner == "None":
-        return "ask"
-    return "promote" if status.result.winner == "B" else "give-up"
-
-
-def standing(status: AbTestStatus) -> str:
-    """How the test stands, in a sentence for people."""
-    return status.message if status.result is None else status.result.message
-
-
-def _end(started_at: datetime, spec: AbTest) -> datetime:
-    return started_at + timedelta(seconds=spec.duration_seconds)
-
-
-def _told(status: AbTestStatus, spec: AbTest) -> AbTestStatus:
-    """With what it waits for: counts alone, nothing that tells who is ahead."""
-    a, b = _samples(status.a, spec.metric), _samples(status.b, spec.metric)
-    kind = "timed requests" if spec.metric == "Latency" else "requests"
-    told = f"{a} {kind} of A and {b} of B, of {spec.min_samples_per_arm} that each needs"
-    if status.ends_at is not None and status.last_sample_at is not None and status.last_sample_at < status.ends_at:
-        told += f"; it lasts until {status.ends_at:%Y-%m-%d %H:%M:%S} UTC at least"
-    return status.model_copy(update={"message": told})
-
-
-def _samples(arm: AbTestArm, metric: AbTestMetric) -> int:
-    return sum(arm.buckets) if metric == "Latency" else arm.requests
-
-
-def _common_bounds(was: AbTestStatus, a: Window, b: Window) -> tuple[float, ...]:
-    """The bounds that all that was timed has in common.
-
-    A count of "so long or less" is exact at each bound that every pod has; at one that some lack it would miss theirs.
-    So buckets are joined where the bounds differ, which loses detail but tells nothing wrong.
-    """
-    known = [frozenset(was.bounds)] if was.a.buckets or was.b.buckets else []
-    known += [frozenset(_cumulative(window)) - {math.inf} for window in (a, b) if _cumulative(window)]
-    common = sorted(frozenset.intersection(*known)) if known else []
-    return tuple(common[:: math.ceil(len(common) / _MOST_BOUNDS) or 1])
-
-
-def _cumulative(window: Window) -> Mapping[float, int]:
-    """How many requests took no longer than each bound; empty where nothing was timed, or not all of it."""
-    if not window.buckets or not math.isinf(window.buckets[-1][0]) or not window.buckets[-1][1]:
-        return {}
-    counts = [_whole(count) for _, count in window.buckets]
-    # As in quantile(): a sum over pods with other bounds may fall somewhere, which no such count does.
-    return dict(zip((bound for bound, _ in window.buckets), accumulate(counts, max), strict=True))
-
-
-def _added(was: AbTestArm, bounds: list[float], window: Window, common: tuple[float, ...]) -> AbTestArm:
-    requests = _whole(window.requests)
-    return AbTestArm(
-        requests=_whole(was.requests + requests),
-        # A pod that counts nonsense must not bring more failures than requests into the test.
-        errors=_whole(was.errors + min(_whole(window.errors), requests)),
-        buckets=_joined(dict(zip([*bounds, math.inf], accumulate(was.buckets), strict=False)), window, common),
-    )
-
-
-def _joined(before: Mapping[float, int], window: Window, common: tuple[float, ...]) -> list[int]:
-    """The buckets between the common bounds; none while nothing was timed."""
-    new = _cumulative(window)
-    if not before and not new:
-        return []
-    ends = [_whole(before.get(bound, 0) + new.get(bound, 0)) for bound in (*common, math.inf)]
-    return [high - low for low, high in pairwise([0, *ends])]
-
-
-def _whole(count: float) -> int:
-    return int(min(count, _MOST))
-
-
-def _figures(arm: AbTestArm, bounds: list[float], metric: AbTestMetric) -> AbTestFigures:
-    buckets: Buckets = tuple(zip([*bounds, math.inf], map(float, accumulate(arm.buckets)), strict=False))
-    p50, p95 = quantile(0.5, buckets), quantile(0.95, buckets)
-    return AbTestFigures(
-        samples=_samples(arm, metric),
-        error_rate_percent=_rounded(100 * arm.errors / arm.requests) if arm.requests else None,
-        p50_seconds=None if p50 is None else _rounded(p50),
-        p95_seconds=None if p95 is None else _rounded(p95),
-    )
-
-
-def _sentence(verdict: Verdict, metric: AbTestMetric, a: AbTestFigures, b: AbTestFigures) -> str:
-    found = f"{verdict.winner} is better" if verdict.winner else f"no significant difference at {100 * LEVEL:g} %"
-    told = _failed(a, b) if metric == "ErrorRate" else _took(verdict.effect, a, b)
-    return f"{found}: {told}, p {verdict.p_value:.2g}"
-
-
-def _failed(a: AbTestFigures, b: AbTestFigures) -> str:
-    ours, theirs = (f"{figures.error_rate_percent or 0:.4g} % of {figures.samples}" for figures in (a, b))
-    return f"{ours} requests failed with A, {theirs} with B"
-
-
-def _took(effect: float, a: AbTestFigures, b: AbTestFigures) -> str:
-    ours, theirs = ("unknown" if figures.p50_seconds is None else f"{figures.p50_seconds:.4g} s" for figures in (a, b))
-    medians = f"the median of {a.samples} is {ours} with A, of {b.samples} {theirs} with B"
-    return f"a request takes longer with B than with A at a probability of {effect:.3g}, {medians}"
-
-
-def _rounded(value: float) -> float:
-    """To six digits: more would only make the status harder to read."""
-    return float(f"{value:.6g}")
+def _asking(s: Situation, on: Decision, spec: AbTest) -> Decision:
+    """A look at the arms, or the judgement, when it is due and this pass has not had it."""
+    told, answers = s.was.ab_test, s.seen.answers or Answers()
+    if told is None:
+        return replace(on, asks=Asks(arms=True))
+    again = ab_test_statistics.next_look_at(told, s.seen.service.spec.rollout.analysis)
+    has_looked = answers.arms is not None
+    if ab_test_statistics.is_complete(told, spec):
+        is_due = answers.verdict is None and (has_looked or s.now >= again)
+        return replace(on, asks=Asks(judge=told if is_due else None), requeue_at=max(again, s.now))
+    return replace(on, asks=Asks(arms=s.now >= again and not has_looked), requeue_at=max(again, s.now))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from penstock import names
 from penstock.api.status import LastAction
 from penstock.names import Reason
-from penstock.rollout import going_back
+from penstock.rollout import rollback
 from penstock.rollout.decision import Situation
 
 
@@ -133,7 +133,7 @@ def _resume(s: Situation, _: str) -> tuple[Situation, str]:
 
 def _given_up(s: Situation, reason: Reason, what: str) -> tuple[Situation, str]:
     told = f"revision {s.current} {what}"
-    return going_back.given_up(s, reason, told), told
+    return rollback.given_up(s, reason, told), told
 
 
 def _previous(s: Situation) -> str:

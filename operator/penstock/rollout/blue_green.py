@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
-from penstock import failures
 from penstock.api.status import RolloutPhase, RolloutStatus
 from penstock.names import Reason, Slot
-from penstock.rollout import arms, deadline, going_back, proving, routing
+from penstock.observed import causes
+from penstock.rollout import ab_test, deadline, proving, rollback, route_weights
 from penstock.rollout.decision import Decision, Situation, SlotPlan, at, beside, changed, slot_plan
 from penstock.rollout.in_place import promoted, timed_out
 
@@ -36,9 +36,9 @@ def _coming(s: Situation) -> Decision:
     latched = s.was.latched_replicas
     if latched is not None:
         return _scaling(s, latched)
-    if failures.is_broken(s.seen, s.seen.active, s.now) and s.available > 0 and not s.stands:
+    if causes.is_broken(s.seen, s.seen.active, s.now) and s.available > 0 and not s.stands:
         return _scaling(s, 1)
-    if routing.is_still_led_to(s):
+    if route_weights.is_still_led_to(s):
         # Neither its own pods' fault nor their time.
         return _step(s, "Preparing", f"revision {s.current} waits for its place", at_a_gate=True)
     # Once it was tested, one that an autoscaler wants more is no reason to begin again.
@@ -50,7 +50,7 @@ def _coming(s: Situation) -> Decision:
 
 def _tested(s: Situation) -> Decision:
     """The A/B test, if there is to be one; then the gate."""
-    return arms.compared(s, then=_at_the_gate, stay=lambda s, *told, at_a_gate: _step(s, *told, at_a_gate=at_a_gate))
+    return ab_test.compared(s, then=_at_the_gate, stay=lambda s, *told, at_a_gate: _step(s, *told, at_a_gate=at_a_gate))
 
 
 def _at_the_gate(s: Situation) -> Decision:
@@ -98,7 +98,7 @@ def _silent(s: Situation) -> Decision:
     """None of the new pods answers, and old ones do: these get the traffic, for good or for the time being."""
     stopped = proving.stopped(s)
     if stopped is not None:
-        return going_back.fail(s, Reason.STOPPED_SERVING, stopped)
+        return rollback.fail(s, Reason.STOPPED_SERVING, stopped)
     if s.was.switched_at is not None:
         # What the clock showed before the hold is not the time that this takes.
         s = s.remembering(switched_at=None, hold_ends_at=None, analysis=None, progressed_at=s.now)
@@ -140,7 +140,7 @@ def _step(
     """A step before the switch: the old slot serves as ever, and the new one has so many pods."""
     marked, is_overdue = deadline.ticked(s, s.was, s.coming, stands=s.stands or at_a_gate)
     if is_overdue:
-        return going_back.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, f"{timed_out(s)}{arms.because(s)}")
+        return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, f"{timed_out(s)}{ab_test.because(s)}")
     asked = _preview(s) if replicas is None else replicas
     there = beside(s, s.current, asked if s.wanted else 0)
     serving = s.here.revision if s.here else s.stable
@@ -149,7 +149,7 @@ def _step(
         target=s.current,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, serving, s.wanted), s.seen.idle: there},
-        variant=arms.variant(s),
+        variant=ab_test.variant(s),
         requeue_at=None if s.stands or at_a_gate else marked.deadline_at,
     )
 
@@ -158,7 +158,7 @@ def _post(s: Situation, phase: RolloutPhase, message: str, *, clock: bool) -> De
     """A step after the switch: the new slot follows what is wanted, the old one stays as large as it was."""
     marked, is_overdue = _clocked(s, clock=clock)
     if is_overdue and s.seen.ready(s.seen.idle):
-        return going_back.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
+        return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
     latched = s.was.latched_replicas or s.wanted
     # Until all traffic has arrived the number stays: an autoscaler may want fewer than what takes over.
     wanted = 0 if s.wanted == 0 else s.wanted if s.was.switched_at else max(s.wanted, latched)
@@ -210,7 +210,7 @@ def _standing(s: Situation) -> str:
 def _can_do_alone(s: Situation) -> bool:
     """As many answer as took over, but for those that wait for room: the old pods may have what they wait for."""
     waiting = sum(1 for pod in s.seen.pods if pod.slot == s.seen.active and pod.unschedulable is not None)
-    waiting += failures.uncreated(s.seen, s.seen.active)
+    waiting += causes.uncreated(s.seen, s.seen.active)
     ready = len(s.seen.ready(s.seen.active))
     return ready > 0 and ready + waiting >= _needed(s)
 

@@ -12,14 +12,14 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from penstock import failures
 from penstock.api.rollout import Analysis, CanaryStep
 from penstock.api.status import CanaryStatus, RolloutPhase
 from penstock.names import Reason
-from penstock.rollout import deadline, going_back, proving, routing, sharing
+from penstock.observed import causes
+from penstock.rollout import both_slots, deadline, proving, rollback, route_weights
+from penstock.rollout.canary_counts import Counts
 from penstock.rollout.decision import Decision, Situation, SlotPlan, at, beside, changed, parked, slot_plan
 from penstock.rollout.in_place import promoted, timed_out
-from penstock.rollout.shares import Counts
 
 _STEP_LASTS: Final = 60  # seconds, where the step does not say
 _ALL: Final = 100
@@ -29,7 +29,7 @@ def forward(s: Situation) -> Decision:
     """On to the current revision, one step."""
     if s.here is not None and s.here.revision == s.current:
         return _arriving(s)
-    if failures.is_broken(s.seen, s.seen.active, s.now) and s.available > 0 and not s.stands:
+    if causes.is_broken(s.seen, s.seen.active, s.now) and s.available > 0 and not s.stands:
         # A stable revision that answers nothing never blocks the fix.
         return _serving(_begun(s, len(_steps(s)) + 1))
     return _serving(s) if s.was.shared_revision else _preparing(s)
@@ -46,9 +46,9 @@ def is_under_way(s: Situation) -> bool:
 
 def _preparing(s: Situation) -> Decision:
     """The first pod of the new revision comes up, and is tested before it gets a request."""
-    first = routing.counts(s, _steps(s)[0].weight)
-    pods = sharing.towards(s, Counts(first.stable, min(first.canary, 1)))
-    if routing.is_still_led_to(s):
+    first = route_weights.counts(s, _steps(s)[0].weight)
+    pods = both_slots.towards(s, Counts(first.stable, min(first.canary, 1)))
+    if route_weights.is_still_led_to(s):
         return _stay(s, pods, "Preparing", f"revision {s.current} waits for its place", at_a_gate=True)
     if s.available == 0:
         return _stay(s, pods, "Preparing", f"no pod of revision {s.current} is available yet")
@@ -83,9 +83,9 @@ def _serving(s: Situation) -> Decision:
         return _ending(s, target)
     waits = _lacks(s, target)
     # Pods that come and go later leave a step that was reached as it is. One that no route serves proves nothing.
-    if waits is not None and (told.reached_at is None or routing.lacks(s)):
+    if waits is not None and (told.reached_at is None or route_weights.lacks(s)):
         s = s.remembering(canary=told.model_copy(update={"reached_at": None}), analysis=None)
-        return _stay(s, sharing.towards(s, target), "Scaling", f"{_step_with(s, target)}: {waits}")
+        return _stay(s, both_slots.towards(s, target), "Scaling", f"{_step_with(s, target)}: {waits}")
     return _proving(s, target)
 
 
@@ -93,16 +93,16 @@ def _routed(s: Situation, target: Counts, weight: int) -> Situation:
     """With the step's share as pods and, behind a gateway, its route are to make it."""
     told = s.was.canary or CanaryStatus()
     low = _weight(s, told.step - 1) if told.step > 1 else 0
-    told = told.model_copy(update={"weight": weight, "routed": routing.meant(s, target, low=low, high=weight)})
+    told = told.model_copy(update={"weight": weight, "routed": route_weights.meant(s, target, low=low, high=weight)})
     s = s.remembering(canary=told)
-    return s.remembering(canary=told.model_copy(update={"share": routing.told(s, target)}))
+    return s.remembering(canary=told.model_copy(update={"share": route_weights.told(s, target)}))
 
 
 def _lacks(s: Situation, target: Counts) -> str | None:
     """What the step's share still waits for."""
-    if sharing.is_settled(s, target):
-        return routing.lacks(s)
-    there = sharing.answering(s)
+    if both_slots.is_settled(s, target):
+        return route_weights.lacks(s)
+    there = both_slots.answering(s)
     return f"{there.stable} old and {there.canary} new pods answer"
 
 
@@ -110,21 +110,21 @@ def _silent(s: Situation, target: Counts) -> Decision:
     """None of the new pods answers: the Service leads to the old ones alone meanwhile, by itself."""
     stopped = proving.stopped(s)
     if stopped is not None and s.seen.is_shared and s.seen.ready(s.seen.active) and not s.is_stopped:
-        return going_back.fail(s, Reason.STOPPED_SERVING, stopped)
+        return rollback.fail(s, Reason.STOPPED_SERVING, stopped)
     others = "has all traffic until one does" if s.seen.ready(s.seen.active) else "answers nothing either"
     waits = f"no pod of revision {s.current} answers for the moment; {s.stable} {others}"
-    return _stay(s, sharing.towards(s, target), "Scaling", f"{_step_of(s)}: {waits}")
+    return _stay(s, both_slots.towards(s, target), "Scaling", f"{_step_of(s)}: {waits}")
 
 
 def _target(s: Situation, weight: int) -> Counts:
     """The step's pods; a paused rollout stays at the share that it has, whatever the autoscaler wants meanwhile."""
-    there = sharing.written(s)
+    there = both_slots.written(s)
     if not s.was.is_paused or there.total == 0:
-        return routing.counts(s, weight)
+        return route_weights.counts(s, weight)
     if s.wanted <= there.total <= s.wanted + 1:
         return there
-    routed = s.was.canary.routed if s.was.canary and routing.is_by_route(s) else None
-    return routing.counts(s, round(100 * there.canary / there.total) if routed is None else routed)
+    routed = s.was.canary.routed if s.was.canary and route_weights.is_by_route(s) else None
+    return route_weights.counts(s, round(100 * there.canary / there.total) if routed is None else routed)
 
 
 def _proving(s: Situation, target: Counts) -> Decision:
@@ -144,7 +144,7 @@ def _proving(s: Situation, target: Counts) -> Decision:
     waits = proving.NO_DATA if verdict == "no-data" else f"it goes on {goes_on}"
     on = _stay(
         s,
-        sharing.towards(s, target),
+        both_slots.towards(s, target),
         "Waiting",
         f"{_step_with(s, target)}: {waits}",
         at_a_gate=True,
@@ -157,11 +157,11 @@ def _proving(s: Situation, target: Counts) -> Decision:
 
 def _ending(s: Situation, target: Counts) -> Decision:
     """The last old pods go; then the Service selects the new ones alone."""
-    pods, there = sharing.towards(s, target), sharing.answering(s)
-    is_alone = sharing.written(s).stable == 0 and not s.seen.ready(s.seen.active) and there.canary > 0
+    pods, there = both_slots.towards(s, target), both_slots.answering(s)
+    is_alone = both_slots.written(s).stable == 0 and not s.seen.ready(s.seen.active) and there.canary > 0
     if not is_alone or s.stands:
         waits = f"{there.canary} of {target.canary} new pods answer, {there.stable} old ones still do"
-        if there.canary >= target.canary and (untaken := routing.lacks(s)):
+        if there.canary >= target.canary and (untaken := route_weights.lacks(s)):
             waits = f"{waits}: {untaken}"
         return _stay(s, pods, "Scaling", f"revision {s.current} takes over: {waits}")
     # It has all that it needs, however late: no deadline ends it here.
@@ -173,11 +173,11 @@ def _ending(s: Situation, target: Counts) -> Decision:
 
 def _arriving(s: Situation) -> Decision:
     """The selector names the new revision's slot alone."""
-    if going_back.is_reached(s):
+    if rollback.is_reached(s):
         return promoted(s)
     marked, is_overdue = deadline.ticked(s, s.was, s.here, stands=s.stands)
     if is_overdue:
-        return going_back.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
+        return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
     told = f"waiting until all traffic reaches revision {s.current}"
     return Decision(
         rollout=at(s, marked, "Switching", told),
@@ -192,15 +192,15 @@ def _stay(s: Situation, pods: Counts, phase: RolloutPhase, message: str, *, at_a
     """With so many pods of each revision, until what the message says."""
     marked, is_overdue = deadline.ticked(s, s.was, s.coming, stands=s.stands or at_a_gate)
     if is_overdue:
-        untaken = routing.lacks(s) if s.was.shared_revision else None
+        untaken = route_weights.lacks(s) if s.was.shared_revision else None
         because = f": {untaken}" if untaken else ""
-        return going_back.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, f"{timed_out(s)}{because}")
+        return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, f"{timed_out(s)}{because}")
     return Decision(
         rollout=at(s, marked, phase, message, preview_slot=s.seen.idle.value),
         target=s.current,
         active=s.seen.active,
         slots={s.seen.active: _stable_plan(s, pods), s.seen.idle: beside(s, s.current, pods.canary)},
-        shares=routing.weights(s) if s.was.shared_revision else {},
+        shares=route_weights.weights(s) if s.was.shared_revision else {},
         requeue_at=None if s.stands or at_a_gate else marked.deadline_at,
     )
 
@@ -224,7 +224,7 @@ def _lasts(step: CanaryStep) -> int:
 
 
 def _step_with(s: Situation, target: Counts) -> str:
-    return f"{_step_of(s)} with {routing.told(s, target)}"
+    return f"{_step_of(s)} with {route_weights.told(s, target)}"
 
 
 def _step_of(s: Situation) -> str:

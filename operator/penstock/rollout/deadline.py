@@ -7,7 +7,7 @@ is replaced, makes none. Time in which nothing was to happen does not count.
 from datetime import datetime, timedelta
 
 from penstock.api.status import RolloutStatus
-from penstock.observe import SeenDeployment
+from penstock.observed.values import SeenDeployment
 from penstock.rollout.decision import Situation, changed
 
 

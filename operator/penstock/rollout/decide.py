@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from penstock import failures
 from penstock.api.status import RolloutStatus
-from penstock.failures import Cause
-from penstock.observe import Seen
-from penstock.rollout import actions, blue_green, canary, giving_way, going_back, in_place, routing, sharing
+from penstock.observed import causes
+from penstock.observed.causes import Cause
+from penstock.observed.values import Seen
+from penstock.rollout import actions, blue_green, both_slots, canary, canary_retreat, in_place, rollback, route_weights
 from penstock.rollout.decision import Decision, Situation
 from penstock.rollout.memory import remembered
 from penstock.rollout.plan import Plan, plan
@@ -23,19 +23,19 @@ def decide(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, i
     """Decide from the recorded rollout, the pods and the time. `wanted`: pods that the service is to have."""
     s = _situation(seen, causes, now, wanted=wanted, is_stopped=is_stopped)
     if s.was.stable_revision is not None and s.current in (s.was.stable_revision, s.was.failed_revision):
-        decision = going_back.back(s)
+        decision = rollback.back(s)
     elif s.was.shared_revision and not canary.is_under_way(s):
         # The pods of an earlier canary make room first.
-        decision = giving_way.to_the_next(s)
+        decision = canary_retreat.to_the_next(s)
     elif _is_led_by_another(s):
-        decision = going_back.switch_back(s)
+        decision = rollback.switch_back(s)
     elif s.was.strategy == "BlueGreen" and s.was.stable_revision is not None:
         decision = blue_green.forward(s)
     elif s.was.strategy == "Canary" and s.was.stable_revision is not None:
         decision = canary.forward(s)
     else:
         decision = in_place.forward(s)
-    decision = routing.keeping_what_is_led_to(s, decision)
+    decision = route_weights.keeping_what_is_led_to(s, decision)
     return replace(decision, rollout=_about(decision, s))
 
 
@@ -72,12 +72,12 @@ def _is_led_by_another(s: Situation) -> bool:
     if s.was.strategy not in ("BlueGreen", "Canary") or s.here is None or s.there is None:
         return False
     is_another = s.here.revision not in (s.stable, s.current) and s.there.revision == s.was.stable_revision
-    return is_another and not failures.is_broken(s.seen, s.seen.idle, s.now)
+    return is_another and not causes.is_broken(s.seen, s.seen.idle, s.now)
 
 
 def _released(s: Situation) -> Situation:
     """Without the mark that both slots serve, once nothing in the idle one answers, or nothing at all is to."""
-    is_left = sharing.written(s).canary > 0 or bool(s.seen.ready(s.seen.idle))
+    is_left = both_slots.written(s).canary > 0 or bool(s.seen.ready(s.seen.idle))
     return s if is_left and s.wanted else s.remembering(shared_revision=None)
 
 
@@ -133,7 +133,7 @@ def _plan(s: Situation) -> Plan | None:
     strategy = s.seen.service.spec.strategy
     is_second_set_up = there is not None and there.wanted > 0 and not s.was.shared_revision
     # Pods that only stay until a gateway has let go of them are no second set.
-    is_second_set_up = is_second_set_up and not routing.is_still_led_to(s)
+    is_second_set_up = is_second_set_up and not route_weights.is_still_led_to(s)
     if is_second_set_up and strategy == "Auto":
         return Plan("BlueGreen", None, "BlueGreen: a second set of pods is up already")
     is_in_place = not is_second_set_up and here is not None and here.revision != s.was.stable_revision

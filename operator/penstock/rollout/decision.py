@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from penstock.api.rollout import Way
 from penstock.api.status import AbTestStatus, RolloutPhase, RolloutStatus
-from penstock.failures import Cause
 from penstock.names import Slot
-from penstock.observe import Seen, SeenDeployment
+from penstock.observed.causes import Cause
+from penstock.observed.values import Seen, SeenDeployment
 
 WAITING: Final = "; waiting: "  # between what happens and what that waits for
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from penstock.api.status import RolloutStatus
-from penstock.failures import most_telling
 from penstock.names import Reason
-from penstock.observe import Seen
-from penstock.rollout import deadline, going_back
+from penstock.observed.causes import most_telling
+from penstock.observed.values import Seen
+from penstock.rollout import deadline, rollback
 from penstock.rollout.decision import Decision, Situation, changed, parked, slot_plan
 
 
@@ -28,7 +28,7 @@ def forward(s: Situation) -> Decision:
 
 def promoted(s: Situation) -> Decision:
     """The current revision is the stable one now; what belonged to its rollout is forgotten."""
-    return going_back.at_rest(s.remembering(stable_revision=s.current, failed_revision=None))
+    return rollback.at_rest(s.remembering(stable_revision=s.current, failed_revision=None))
 
 
 def is_rolled_out(seen: Seen, revision: str) -> bool:
@@ -61,7 +61,7 @@ def _given_up(s: Situation, on: Decision) -> Decision:
     if s.was.stable_revision is None or s.was.stable_revision not in s.seen.templates:
         # There is nothing to go back to, and the cause may yet go away: keep trying, and say so.
         return replace(on, rollout=changed(on.rollout, message=failed), is_overdue=True)
-    return going_back.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, failed)
+    return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, failed)
 
 
 def timed_out(s: Situation) -> str:

@@ -12,7 +12,7 @@ from typing import Final, Self, TypeVar
 
 from penstock import names
 from penstock.api.status import LastAction, Observation, RolloutStatus
-from penstock.observe import Seen
+from penstock.observed.values import Seen
 from penstock.rollout import in_place
 from penstock.rollout.decision import changed
 

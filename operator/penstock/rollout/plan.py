@@ -13,7 +13,7 @@ spec's own, as long as the pods that it may stop make place for new ones.
 from dataclasses import dataclass, replace
 
 from penstock.api.rollout import Strategy, Way
-from penstock.rollout.room import Room
+from penstock.capacity.room import Room
 
 _UNSEEN = "pods outside the watched namespaces are not counted"
 _NO_PLACE = "a new pod does not fit in every old one's place"

@@ -8,7 +8,7 @@ from typing import Final
 from penstock.api.rollout import Analysis
 from penstock.api.status import RolloutPhase
 from penstock.names import Reason
-from penstock.rollout import analysis, going_back, smoke
+from penstock.rollout import analysis, rollback, smoke
 from penstock.rollout.analysis import Outcome
 from penstock.rollout.decision import Asks, Decision, Situation
 
@@ -29,7 +29,7 @@ def tested(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay) -
         s = s.remembering(smoke_test=told.model_copy(update={"last_attempt_at": s.now}))
         if smoke.has_failed(told):
             why = f"revision {s.current} failed its smoke test: {told.message}"
-            return going_back.fail(s, Reason.SMOKE_TEST_FAILED, why)
+            return rollback.fail(s, Reason.SMOKE_TEST_FAILED, why)
         if untested <= set(told.passed):
             return then(s)
     because = f": {told.message}" if told is not None and told.failures else ""
@@ -81,7 +81,7 @@ def stopped(s: Situation) -> str | None:
 def failed_analysis(s: Situation) -> Decision:
     """Back to the stable revision, with what the last look found."""
     found = s.was.analysis.message if s.was.analysis else ""
-    return going_back.fail(s, Reason.ANALYSIS_FAILED, f"revision {s.current} failed its analysis: {found}")
+    return rollback.fail(s, Reason.ANALYSIS_FAILED, f"revision {s.current} failed its analysis: {found}")
 
 
 def asking(s: Situation, look_again: datetime | None) -> Asks:

@@ -1,0 +1,150 @@
+"""GPU and other capacity arithmetic: what of the nodes is free, and how many more copies of a pod that makes.
+
+The rules are the scheduler's own filters, NodeResourcesFit, NodeAffinity, TaintToleration and NodeUnschedulable
+(https://kubernetes.io/docs/concepts/scheduling-eviction/), over projections of nodes and pods.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+
+from penstock.capacity import placement, requests, room
+from penstock.capacity.placement import Node
+from penstock.capacity.requests import NOTHING, ZERO, Amounts, PodClaim, PodKey
+from penstock.capacity.room import Fit, Room, Site
+
+_NONE: Set[str] = frozenset()
+
+
+@dataclass
+class Capacity:
+    """Nodes and claims, kept up to date object by object, so that asking costs O(nodes) and not O(pods).
+
+    What changes a node returns whether anything that matters for scheduling changed, which a heartbeat does not; what
+    changes a pod returns the resources of which some node has more or less now.
+    """
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    claims: dict[PodKey, PodClaim] = field(default_factory=dict)
+    sees_all_pods: bool = True  # False where only some namespaces are watched: `free` may then be too much
+    _used: defaultdict[str, dict[str, Decimal]] = field(default_factory=lambda: defaultdict(dict))
+
+    def put_node(self, node: Node) -> bool:
+        changed = self.nodes.get(node.name) != node
+        self.nodes[node.name] = node
+        return changed
+
+    def drop_node(self, name: str) -> bool:
+        return self.nodes.pop(name, None) is not None
+
+    def put_pod(self, pod: PodClaim) -> Set[str]:
+        if self.claims.get(pod.key) == pod:
+            return _NONE
+        given_back = self.drop_pod(pod.key)
+        self.claims[pod.key] = pod
+        if pod.node is None:
+            return given_back
+        used = self._used[pod.node]
+        used.update(requests.added(used, pod.requests))
+        return given_back | pod.requests.keys()
+
+    def drop_pod(self, key: PodKey) -> Set[str]:
+        pod = self.claims.pop(key, None)
+        if pod is None or pod.node is None:
+            return _NONE
+        self._give_back(pod.node, pod.requests)
+        return pod.requests.keys()
+
+    def requested(self, node: str) -> Amounts:
+        """Return what the pods on the node request together, without zeroes."""
+        return self._used.get(node, {})
+
+    def free(self, node: Node, gone: Amounts = NOTHING) -> Amounts:
+        """Return what is left of the node, if pods with the requests `gone` were; never below zero.
+
+        Static pods may overcommit a node: what goes then pays that debt first.
+        """
+        used = self.requested(node.name)
+        return {
+            name: max(amount - used.get(name, ZERO) + gone.get(name, ZERO), ZERO)
+            for name, amount in node.allocatable.items()
+        }
+
+    def fit(self, pod_spec: Mapping[str, Any]) -> Fit:
+        """Return how many more copies of the pod fit now, or why none does."""
+        return room.fit(requests.requests(pod_spec), self._sites(pod_spec))
+
+    def room(self, pod_spec: Mapping[str, Any], own: Collection[PodKey], *, serving: int) -> Room:
+        """Return what there is for more copies of the pod; `own` are the pods that it may replace.
+
+        Costs O(nodes + own): what the own pods claim is subtracted node by node, and nothing is copied.
+        """
+        asked, sites, placed = requests.requests(pod_spec), self._sites(pod_spec), self._placed(own)
+        without_own = [self._vacated(site, placed.get(site.node.name, [])) for site in sites]
+        return Room(
+            fit=room.fit(asked, sites),
+            fit_without_own=room.fit(asked, without_own),
+            scarce=room.scarce(asked, sites),
+            own=sum(len(pods) for pods in placed.values()),
+            serving=serving,
+            can_take_turns=self._can_take_turns(asked, sites, placed),
+            sees_all_pods=self.sees_all_pods,
+        )
+
+    def _sites(self, pod_spec: Mapping[str, Any]) -> list[Site]:
+        found = ((node, placement.obstacle(pod_spec, node)) for node in self.nodes.values())
+        return [Site(node, obstacle, NOTHING if obstacle else self.free(node)) for node, obstacle in found]
+
+    def _placed(self, pods: Iterable[PodKey]) -> Mapping[str, list[PodClaim]]:
+        """Return those of these pods that have a node, by node; one that is not known (any more) has none."""
+        placed: defaultdict[str, list[PodClaim]] = defaultdict(list)
+        for pod in (self.claims[key] for key in set(pods) if key in self.claims):
+            if pod.node is not None:
+                placed[pod.node].append(pod)
+        return placed
+
+    def _vacated(self, site: Site, pods: Sequence[PodClaim]) -> Site:
+        """Return the site as it were if these pods, which are there, were gone."""
+        if site.obstacle is not None or not pods:
+            return site
+        gone = requests.added(*(pod.requests for pod in pods))
+        free = self.free(site.node, gone)
+        if not self.sees_all_pods:
+            # Unseen pods may have the rest: sure is only what these give back.
+            free = {resource: min(amount, gone.get(resource, ZERO)) for resource, amount in free.items()}
+        return replace(site, free=free)
+
+    def _can_take_turns(self, asked: Amounts, sites: Iterable[Site], placed: Mapping[str, list[PodClaim]]) -> bool:
+        """Whether each of the pods makes place for a new one, whichever goes first: nobody can choose that.
+
+        One alone is not enough. With 3 pods of 1 GPU on a node with 4, a new one of 2 fits when the first has gone;
+        the second would go for nothing.
+        """
+        open_sites = {site.node.name: site for site in sites if site.obstacle is None}
+        return all(
+            node in open_sites
+            and requests.copies(asked, self._vacated(open_sites[node], pods).free) >= len(pods)
+            and all(requests.copies(asked, self._vacated(open_sites[node], [pod]).free) >= 1 for pod in pods)
+            for node, pods in placed.items()
+        )
+
+    def _give_back(self, node: str, amounts: Amounts) -> None:
+        used = self._used[node]
+        for resource, amount in amounts.items():
+            used[resource] -= amount
+            if not used[resource]:
+                del used[resource]
+        if not used:
+            del self._used[node]
+
+
+def build(nodes: Iterable[Node], claims: Iterable[PodClaim]) -> Capacity:
+    """Return the capacity of a whole listing."""
+    capacity = Capacity()
+    for node in nodes:
+        capacity.put_node(node)
+    for pod in claims:
+        capacity.put_pod(pod)
+    return capacity

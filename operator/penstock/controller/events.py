@@ -1,0 +1,61 @@
+"""Kubernetes Events: what a person sees under `kubectl describe`. Few, and never worth failing a pass for."""
+
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from penstock import errors, names
+from penstock.api.v1alpha1 import InferenceService
+from penstock.kinds import EVENT, Manifest
+from penstock.kube.api_server import Cluster
+from penstock.status.status import Transition
+
+log = structlog.get_logger(__name__)
+
+_LONGEST_NOTE = 1024  # The API's limit.
+
+
+class Recorder(Protocol):
+    async def record(self, service: InferenceService, transition: Transition, now: datetime) -> None: ...
+
+
+class EventRecorder:
+    """Writes events.k8s.io/v1 Events, one per transition."""
+
+    def __init__(self, cluster: Cluster, *, instance: str) -> None:
+        self._cluster = cluster
+        self._instance = instance[:128]
+
+    async def record(self, service: InferenceService, transition: Transition, now: datetime) -> None:
+        log.info(
+            "event", service=service.metadata.name, namespace=service.metadata.namespace, reason=transition.reason,
+            message=transition.message,
+        )  # fmt: skip
+        try:
+            await self._cluster.create(EVENT, _event(service, transition, now, self._instance))
+        except (errors.ApiError, errors.Unreachable) as error:
+            log.warning("event not recorded", service=service.metadata.name, error=str(error))
+
+
+def _event(service: InferenceService, transition: Transition, now: datetime, instance: str) -> Manifest:
+    metadata = service.metadata
+    return {
+        "apiVersion": EVENT.api_version,
+        "kind": EVENT.name,
+        "metadata": {"generateName": f"{metadata.name}-", "namespace": metadata.namespace},
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "type": "Warning" if transition.is_warning else "Normal",
+        "reason": transition.reason,
+        "note": transition.message[:_LONGEST_NOTE],
+        "action": "Reconcile",
+        "reportingController": names.GROUP,
+        "reportingInstance": instance,
+        "regarding": {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "name": metadata.name,
+            "namespace": metadata.namespace,
+            "uid": metadata.uid,
+        },
+    }

@@ -1,0 +1,276 @@
+"""The reconcile arrow, on one screen: observe -> decide -> desired -> apply -> report.
+
+Level-triggered: every pass reads all it needs and would act the same whatever woke it. A second pass over the same
+observation writes nothing. All waiting is a time in the status.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from pydantic import ValidationError
+
+from penstock import errors, names
+from penstock.api.v1alpha1 import InferenceService
+from penstock.controller import requeue
+from penstock.controller.apply import Vanished, apply
+from penstock.controller.deferred_status import PATIENCE
+from penstock.controller.events import Recorder
+from penstock.controller.gather import Gathered, gather
+from penstock.controller.report import Reporter
+from penstock.desired import children
+from penstock.desired.children import Plan, Stored
+from penstock.desired.deployment import Pods
+from penstock.desired.gateway import Routes
+from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Kind
+from penstock.kube.api_server import Cluster
+from penstock.names import Reason, Slot
+from penstock.observed import causes as pod_causes
+from penstock.observed.values import Seen
+from penstock.pods.checks import Interviews
+from penstock.pods.client import Probes
+from penstock.rollout import memory, replicas
+from penstock.rollout.decide import decide
+from penstock.rollout.decision import Asks, Decision, changed
+from penstock.status import conditions
+from penstock.status.conditions import Facts, Problem
+from penstock.watch.store import Key, ObjectId, Store
+
+log = structlog.get_logger(__name__)
+
+
+# What may be asked in one pass: the smoke test, then the pods' counters, then what an A/B test of these says.
+_MOST_QUESTIONS: Final = 3
+
+_REFUSALS: Final = frozenset(
+    {Reason.INVALID_SPEC, Reason.NAME_CONFLICT, Reason.QUOTA_EXCEEDED, Reason.GATEWAY_API_MISSING}
+)
+
+
+class Reconciler:
+    """One pass over one service.
+
+    `server_image` is what a new revision's pods run unless the spec says otherwise; `patience` is how long a status
+    that nobody waits for may be put off.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        *,
+        probes: Probes,
+        recorder: Recorder,
+        clock: Callable[[], datetime],
+        server_image: str,
+        patience: timedelta = PATIENCE,
+    ) -> None:
+        self._reporter = Reporter(cluster, store, recorder, clock, patience)
+        self._interviews = Interviews(probes)
+        self._seeded: dict[Key, str] = {}  # the version that the last seed was decided from
+        self._cluster = cluster
+        self._store = store
+        self._probes = probes
+        self._clock = clock
+        self._server_image = server_image
+
+    async def __call__(self, key: Key) -> timedelta | None:
+        """Make one pass. Returns after how long to look again, or None. Raises what the API server's failures raise."""
+        try:
+            service, version = self._reporter.service(key), self._store.version(key)
+        except ValidationError as error:
+            await self._reporter.report_unreadable(key, error)
+            return requeue.REFUSED_AGAIN_AFTER
+        if service is None or service.metadata.deletion_timestamp is not None:
+            self._interviews.forget(key)
+            self._reporter.forget(key)
+            self._seeded.pop(key, None)
+            self._store.waiting_for_room.discard(key)
+            return None
+        # Whole seconds, as the API has them: a deadline must be the same after a round trip through the status.
+        now = self._clock().replace(microsecond=0)
+        gathered, facts = await self._decide(key, service, now)
+        if facts.paused is None:
+            try:
+                problem = await self._write(service, gathered, facts)
+            except errors.ApiError as error:
+                # Ready would outlive the pods otherwise, for as long as a webhook that one child needs is down.
+                if service.status.observed_generation == service.metadata.generation and error.status >= 500:
+                    await self._reporter.report(key, facts, now, at_once=True)
+                raise
+            facts = _with_problem(facts, problem, now)
+            if facts.scale.seed is not None and problem is None:
+                # Our own write wakes the next pass, which then reports on the object as it is by then.
+                await self._seed(service, facts.scale.seed, version)
+                return None
+        is_current = await self._reporter.report(key, facts, now)
+        self._interviews.keep(key)
+        # What stood still because it was refused goes on with the next pass, which nothing else need wake.
+        is_free_again = facts.problem is None and _is_refused(service)
+        if not is_current or is_free_again:
+            return timedelta()
+        return requeue.soonest(requeue.look_again(facts, now), self._reporter.due_in(key))
+
+    async def _decide(self, key: Key, service: InferenceService, now: datetime) -> tuple[Gathered, Facts]:
+        """Decide; where that needs to hear from pods, ask them and decide with their answers. Raises Vanished.
+
+        A smoke test that is passed may open the way to a step which begins with a look at the counters. An answer may
+        take minutes: what it is decided with is what is there by then.
+        """
+        gathered = await self._gather(key, service, now)
+        facts = _decide(gathered.seen, now)
+        for _ in range(_MOST_QUESTIONS):
+            if facts.decision.asks == Asks():
+                break
+            answers = await self._interviews.answers(key, gathered.seen, gathered.smoke_test, facts.decision.asks)
+            gathered = await self._gather(key, self._unchanged(key, service), now)
+            gathered = replace(gathered, seen=replace(gathered.seen, answers=answers))
+            facts = _decide(gathered.seen, now)
+        return gathered, facts
+
+    async def _gather(self, key: Key, service: InferenceService, now: datetime) -> Gathered:
+        return await gather(self._store, key, service, self._probes, now, server_image=self._server_image)
+
+    def _unchanged(self, key: Key, service: InferenceService) -> InferenceService:
+        """The service as it is now. Raises Vanished if the user has changed it: the answers were to other questions."""
+        found = self._reporter.service(key)
+        if found is None or found.metadata != service.metadata:
+            raise Vanished("the service has changed while its pods were asked")
+        return found
+
+    async def _seed(self, service: InferenceService, replicas: int, version: str) -> None:
+        """Give the autoscaler a first number: without one `GET /scale` fails and it never starts.
+
+        Guarded by the version that we decided from, so that it can never overwrite an autoscaler's own write.
+        """
+        key = Key(service.metadata.namespace, service.metadata.name)
+        if self._seeded.get(key) == version:
+            return  # The watch has not told of it yet.
+        patch = {"metadata": {"uid": service.metadata.uid, "resourceVersion": version}, "spec": {"replicas": replicas}}
+        await self._cluster.merge(INFERENCE_SERVICE, *key, patch, subresource="scale", manager=names.SEED_FIELD_MANAGER)
+        self._seeded[key] = version
+        log.info("seeded replicas for the autoscaler", service=str(key), replicas=replicas)
+
+    async def _write(self, service: InferenceService, gathered: Gathered, facts: Facts) -> Problem | None:
+        if gathered.problems:
+            told = "; ".join(f"{problem.field}: {problem.message}" for problem in gathered.problems)
+            return Problem(Reason.INVALID_SPEC, told)
+        decision, stored = facts.decision, _stored(service, gathered, facts.decision)
+        gone = next((pods.revision for pods in decision.slots.values() if pods.revision not in stored), None)
+        if gone is not None:
+            message = f"the stored template of revision {gone} is gone; change the spec to go on"
+            return Problem(Reason.INVALID_SPEC, message)
+        switched = await self._confirm(service, gathered, decision)
+        plan = Plan(
+            active=decision.active,
+            slots={
+                slot: Pods(pods.revision, pods.replicas, pods.way, pods.max_surge, pods.is_paused)
+                for slot, pods in decision.slots.items()
+            },
+            stored=stored,
+            preview=self._preview(service, decision),
+            annotations=_remembered(facts),
+            is_shared=decision.is_shared,
+            routes=Routes(decision.shares, decision.variant),
+        )
+        wanted = children.children(service, plan)
+        return await apply(self._cluster, self._store, service, wanted, guard=switched)
+
+    def _preview(self, service: InferenceService, decision: Decision) -> Slot | None:
+        """What the preview Service is to select: made where there is time to look, and then kept to save writes."""
+        told, name = decision.rollout, names.preview(service.metadata.name)
+        is_there = (SERVICE.name, name) in self._store.children(service.metadata.uid)
+        is_wanted = told.strategy == "Canary" or service.spec.rollout.is_shown_first
+        return Slot(told.preview_slot) if told.preview_slot and (is_there or is_wanted) else None
+
+    async def _confirm(self, service: InferenceService, gathered: Gathered, decision: Decision) -> str | None:
+        """Before traffic moves or pods go: look whether what that rests on is still so. Raises Vanished if not.
+
+        Returns the version that the active Service must still have when it is written, where the traffic is to move.
+        """
+        name, namespace = service.metadata.name, service.metadata.namespace
+        seen = gathered.seen
+        is_move = decision.is_shared is not seen.is_shared or decision.active is not seen.active
+        takes_pods_away = _takes_pods_away(seen, decision)
+        known = self._store.known_of(Key(namespace, name), service.metadata.uid)
+        if (is_move or takes_pods_away) and known != gathered.known:
+            raise Vanished(f"{name} has changed while its pods were asked")
+        if not is_move:
+            if takes_pods_away:
+                await self._look(SERVICE, namespace, name)
+                await self._look(DEPLOYMENT, namespace, names.deployment(name, seen.active))
+            return None
+        for slot in decision.selected - seen.selected_slots:
+            await self._look(DEPLOYMENT, namespace, names.deployment(name, slot))
+        return self._store.held(ObjectId(SERVICE.name, namespace, name))
+
+    async def _look(self, kind: Kind, namespace: str, name: str) -> None:
+        """Raises Vanished if the object is not what the store has."""
+        live = await self._cluster.get(kind, namespace, name)
+        if live is None:
+            self._store.drop(ObjectId(kind.name, namespace, name))
+        if live is None or self._store.put(kind, live):
+            raise Vanished(f"{kind} {name} has changed")
+
+
+def _decide(seen: Seen, now: datetime) -> Facts:
+    service = seen.service
+    causes = pod_causes.causes(seen, now)
+    scale = replicas.scale(service, sum(found.ready for found in seen.serving))
+    paused = service.metadata.annotations.get(names.ANNOTATION_PAUSED)
+    is_stopped = paused is not None or scale.off is not None or _is_refused(service)
+    decision = decide(seen, causes, now, wanted=scale.replicas, is_stopped=is_stopped)
+    return Facts(seen=seen, decision=decision, scale=scale, causes=causes, paused=paused)
+
+
+def _takes_pods_away(seen: Seen, decision: Decision) -> bool:
+    """Whether a slot is to lose all its pods while others are to stay."""
+    if not any(pods.replicas for pods in decision.slots.values()):
+        return False
+    return any(
+        found.wanted > 0 and (slot not in decision.slots or decision.slots[slot].replicas == 0)
+        for slot, found in seen.slots.items()
+    )
+
+
+def _with_problem(facts: Facts, problem: Problem | None, now: datetime) -> Facts:
+    """A rollout that is refused stands still from now on: see `_is_refused`."""
+    rollout = facts.decision.rollout
+    if problem is None or rollout.deadline_at is None:
+        return replace(facts, problem=problem)
+    stopped = changed(rollout, paused_at=rollout.paused_at or now)
+    decision = replace(facts.decision, rollout=stopped, is_overdue=False, requeue_at=None)
+    return replace(facts, problem=problem, decision=decision)
+
+
+def _is_refused(service: InferenceService) -> bool:
+    """The last pass could not write what this spec asks for: its revision never ran, so its deadline must not pass."""
+    stalled = conditions.by_type(service.status.conditions).get(names.Condition.STALLED)
+    is_current = service.status.observed_generation == service.metadata.generation
+    return is_current and stalled is not None and stalled.status == "True" and stalled.reason in _REFUSALS
+
+
+def _stored(service: InferenceService, gathered: Gathered, decision: Decision) -> dict[str, Stored]:
+    """The templates to keep: those in use and the newest others; one that is in use and missing is added."""
+    stored = dict(gathered.stored)
+    known = {**gathered.running, **({decision.current: gathered.template} if gathered.template else {})}
+    in_use = {decision.current, decision.stable or "", *(pods.revision for pods in decision.slots.values())}
+    for revision in sorted(in_use & known.keys() - stored.keys()):
+        stored[revision] = Stored(max((old.number for old in stored.values()), default=0) + 1, known[revision])
+    others = sorted((key for key in stored if key not in in_use), key=lambda key: -stored[key].number)
+    kept = in_use | set(others[: service.spec.rollout.revision_history_limit])
+    return {key: old for key, old in stored.items() if key in kept}
+
+
+def _remembered(facts: Facts) -> Mapping[str, str]:
+    """What the active Service carries for the case that the status is wiped.
+
+    A first deployment needs none: with nothing to go back to, a wiped status is rebuilt from the Deployment alone.
+    """
+    decision = facts.decision
+    is_first = decision.phase == "Stable" and decision.rollout.last_action is None and decision.active is Slot.BLUE
+    if decision.stable is None or (is_first and names.ANNOTATION_STABLE not in facts.seen.annotations):
+        return {}
+    return memory.notes(decision.rollout)

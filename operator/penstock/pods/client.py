@@ -1,0 +1,156 @@
+"""Asking the pods themselves: how far a loading model has come, whether it answers, what it has counted.
+
+I/O behind a Protocol.
+"""
+
+import asyncio
+import json
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+import aiohttp
+
+from penstock import errors, names
+from penstock.kube.pod_access import Address, Message, Way
+from penstock.observed import counters
+from penstock.observed.counters import Counters
+from penstock.observed.values import Progress
+from penstock.rollout import smoke
+from penstock.rollout.smoke import SmokeRequest
+
+_MOST_LOADING_PODS: Final = 8
+_MOST_PODS: Final = 64
+_MOST_AT_ONCE: Final = 8
+_PROGRESS_SECONDS: Final = 1.0
+_METRICS_SECONDS: Final = 2.0
+_LONGEST_METRICS: Final = 2 * 1024 * 1024
+
+T = TypeVar("T")
+
+
+class Probes(Protocol):
+    @property
+    def can_reach_pods(self) -> bool:
+        """Whether pods can be asked at all."""
+
+    async def progress(self, pods: Sequence[Address]) -> Progress:
+        """The loading pods' progress, summed. A pod that does not answer counts as nothing."""
+
+    async def smoke(self, request: SmokeRequest, pods: Sequence[Address]) -> dict[str, str | None]:
+        """What was wrong with each pod's answer, by the pod's name; None for nothing. Never raises.
+
+        A pod that is left out was not asked: there were too many for one attempt.
+        """
+
+    async def counters(self, pods: Sequence[Address]) -> dict[str, Counters]:
+        """What each pod has counted, by its name. Pods that do not answer, or count nothing of ours, are left out."""
+
+
+class NoProbes:
+    """For clusters whose pods cannot be reached from here."""
+
+    can_reach_pods = False
+
+    async def progress(self, pods: Sequence[Address]) -> Progress:
+        del pods
+        return Progress()
+
+    async def smoke(self, request: SmokeRequest, pods: Sequence[Address]) -> dict[str, str | None]:
+        """Nothing: a pod that nobody asked has neither passed nor failed."""
+        del request, pods
+        return {}
+
+    async def counters(self, pods: Sequence[Address]) -> dict[str, Counters]:
+        del pods
+        return {}
+
+
+class PodProbes:
+    """Asks each pod by the given way; our own server, for its progress and its metrics, on `port`."""
+
+    can_reach_pods = True
+
+    def __init__(self, way: Way, *, port: int = names.CONTAINER_PORT) -> None:
+        self._way = way
+        self._port = port
+
+    async def progress(self, pods: Sequence[Address]) -> Progress:
+        found = await asyncio.gather(*(self._progress(pod) for pod in pods[:_MOST_LOADING_PODS]))
+        reports = [report for report in found if report]
+        totals = [report["totalBytes"] for report in reports if _is_count(report.get("totalBytes"))]
+        return Progress(
+            bytes=_sum(reports, "downloadedBytes"),
+            total_bytes=sum(totals) if totals else None,
+            bytes_per_second=_sum(reports, "bytesPerSecond") or None,
+            loaded_bytes=_sum(reports, "loadedBytes"),
+        )
+
+    async def smoke(self, request: SmokeRequest, pods: Sequence[Address]) -> dict[str, str | None]:
+        """Text that the answer must contain is looked for in its first 64 KiB. No redirect is followed."""
+        return await _each(pods, lambda pod: self._test(request, pod), seconds=request.timeout_seconds)
+
+    async def counters(self, pods: Sequence[Address]) -> dict[str, Counters]:
+        found = await _each(pods, self._counters, seconds=_METRICS_SECONDS)
+        return {pod: counters for pod, counters in found.items() if counters is not None}
+
+    async def _progress(self, pod: Address) -> dict[str, Any] | None:
+        question = Message("GET", self._port, "/startupz", _PROGRESS_SECONDS)
+        try:
+            _, body = await self._way.send(pod, question)
+            report = json.loads(body) if len(body) < question.most else None
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError, errors.ApiError):
+            return None
+        return report if isinstance(report, dict) else None
+
+    async def _test(self, asked: SmokeRequest, pod: Address) -> str | None:
+        limit = asked.timeout_seconds
+        try:
+            status, body = await self._way.send(pod, Message(asked.method, asked.port, asked.path, limit, asked.body))
+        except TimeoutError:
+            return smoke.unanswered(asked, f"no answer within {limit:g} s")
+        except (aiohttp.ClientError, ValueError) as error:
+            return smoke.unanswered(asked, str(error) or type(error).__name__)
+        except errors.ApiError as error:
+            return smoke.unanswered(asked, f"the API server, not the pod, answered pods/proxy with {error}")
+        fault = smoke.failure(asked, status, body)
+        then = smoke.following(asked, body) if fault is None else None
+        return fault if then is None else await self._test(then, pod)
+
+    async def _counters(self, pod: Address) -> Counters | None:
+        question = Message("GET", self._port, "/metrics", _METRICS_SECONDS, most=_LONGEST_METRICS)
+        try:
+            status, body = await self._way.send(pod, question)
+        except (aiohttp.ClientError, TimeoutError, ValueError, errors.ApiError):
+            return None
+        if status != 200 or len(body) >= question.most:
+            return None
+        # Two megabytes that someone has crafted take longer than the event loop may stand still.
+        return await asyncio.to_thread(counters.parse, body.decode(errors="replace"))
+
+
+async def _each(pods: Sequence[Address], ask: Callable[[Address], Awaitable[T]], *, seconds: float) -> dict[str, T]:
+    """The answers by pod. Only pods are asked whose turn comes within `seconds`: a pass has to end.
+
+    Of too many pods, it is always the same ones that are asked, so that counters can be compared from look to look.
+    """
+    places, clock = asyncio.Semaphore(_MOST_AT_ONCE), asyncio.get_running_loop().time
+    ends = clock() + seconds
+    answers: dict[str, T] = {}
+
+    async def answer(pod: Address) -> None:
+        async with places:
+            if clock() < ends:
+                answers[pod.name] = await ask(pod)
+
+    await asyncio.gather(*(answer(pod) for pod in sorted(pods, key=lambda pod: pod.name)[:_MOST_PODS]))
+    return answers
+
+
+def _sum(reports: Sequence[dict[str, Any]], field: str) -> int:
+    return sum(int(report[field]) for report in reports if _is_count(report.get(field)))
+
+
+def _is_count(value: object) -> bool:
+    # JSON as Python reads it has infinity too.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf

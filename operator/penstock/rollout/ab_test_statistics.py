@@ -1,0 +1,200 @@
+"""An A/B test: the requests of two revisions, counted side by side until one statistical test says which does better.
+
+Windows of both arms are `counted`; once the test `is_complete`, its verdict is made elsewhere and `concluded` here, and
+the `outcome` says what follows. Until then the status shows counts alone: whoever stops a test at the moment that its
+figures please finds a difference where there is none (https://www.evanmiller.org/how-not-to-run-an-ab-test.html).
+"""
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from itertools import accumulate, pairwise
+from typing import Final, Literal
+
+from penstock.api.rollout import AbTest, AbTestMetric, Analysis
+from penstock.api.status import AbTestArm, AbTestFigures, AbTestResult, AbTestStatus
+from penstock.observed.answers import Verdict
+from penstock.observed.counters import Buckets, Window, quantile
+
+Outcome = Literal["running", "promote", "give-up", "ask"]
+
+LEVEL: Final = 0.05
+_MOST_BOUNDS: Final = 64  # as the status allows
+_MOST: Final = 2**53 - 1  # the largest count that every reader of JSON has exactly
+
+
+def begun(spec: AbTest, now: datetime) -> AbTestStatus:
+    """The test when its traffic is first led apart. The look of that moment is the base of the next one."""
+    return _told(AbTestStatus(mark=mark(spec), started_at=now, last_sample_at=now, ends_at=_end(now, spec)), spec)
+
+
+def mark(spec: AbTest) -> str:
+    """What tells a request of arm B from one of arm A."""
+    if spec.header is not None:
+        return f"header {spec.header.name}: {spec.header.value}"
+    return f"cookie {spec.cookie.name}={spec.cookie.value}" if spec.cookie else ""
+
+
+def counted(was: AbTestStatus, spec: AbTest, a: Window, b: Window, now: datetime) -> AbTestStatus:
+    """The test after a look that has shown what each arm's pods counted since the last one."""
+    bounds = _common_bounds(was, a, b)
+    known = {
+        "bounds": list(bounds),
+        "a": _added(was.a, was.bounds, a, bounds),
+        "b": _added(was.b, was.bounds, b, bounds),
+        "ends_at": _end(was.started_at or now, spec),
+        "last_sample_at": now,
+    }
+    return _told(was.model_copy(update=known), spec)
+
+
+def next_look_at(status: AbTestStatus, analysis: Analysis | None) -> datetime:
+    """When to look again, or to try again what could not be judged. Raises ValueError.
+
+    One look falls on the end, so that a test is no longer than it has to be.
+    """
+    if status.last_sample_at is None:
+        raise ValueError("the A/B test has not begun")
+    again = status.last_sample_at + timedelta(seconds=(analysis or Analysis()).interval_seconds)
+    if status.ends_at is None or status.ends_at <= status.last_sample_at:
+        return again
+    return min(again, status.ends_at)
+
+
+def is_complete(status: AbTestStatus, spec: AbTest) -> bool:
+    """The time is over, both arms have enough requests, and nobody has judged them yet: no look follows."""
+    if status.result is not None or status.started_at is None or status.last_sample_at is None:
+        return False
+    is_over = status.last_sample_at >= _end(status.started_at, spec)
+    return is_over and all(_samples(arm, spec.metric) >= spec.min_samples_per_arm for arm in (status.a, status.b))
+
+
+def concluded(status: AbTestStatus, spec: AbTest, verdict: Verdict) -> AbTestStatus:
+    """The test with its result, which stands until the test begins anew."""
+    a, b = (_figures(arm, status.bounds, spec.metric) for arm in (status.a, status.b))
+    result = AbTestResult(
+        winner=verdict.winner or "None",
+        metric=spec.metric,
+        p_value=_rounded(verdict.p_value),
+        effect=_rounded(verdict.effect),
+        a=a,
+        b=b,
+        message=_sentence(verdict, spec.metric, a, b),
+    )
+    return status.model_copy(update={"result": result, "message": ""})
+
+
+def not_judged(status: AbTestStatus, why: str, now: datetime) -> AbTestStatus:
+    """The test could not be made: the counts stay as they are, and it is tried again after an interval."""
+    told = f"the A/B test has all its requests but could not be judged, and is tried again: {why}"
+    # Cut as everything is that others wrote: model_copy checks nothing.
+    return AbTestStatus.model_validate({**status.model_dump(), "last_sample_at": now, "message": told})
+
+
+def outcome(status: AbTestStatus, *, auto_promote: bool) -> Outcome:
+    """What follows: without a winner, or where nothing is promoted by itself, a person is asked."""
+    if status.result is None:
+        return "running"
+    if not auto_promote or status.result.winner == "None":
+        return "ask"
+    return "promote" if status.result.winner == "B" else "give-up"
+
+
+def standing(status: AbTestStatus) -> str:
+    """How the test stands, in a sentence for people."""
+    return status.message if status.result is None else status.result.message
+
+
+def _end(started_at: datetime, spec: AbTest) -> datetime:
+    return started_at + timedelta(seconds=spec.duration_seconds)
+
+
+def _told(status: AbTestStatus, spec: AbTest) -> AbTestStatus:
+    """With what it waits for: counts alone, nothing that tells who is ahead."""
+    a, b = _samples(status.a, spec.metric), _samples(status.b, spec.metric)
+    kind = "timed requests" if spec.metric == "Latency" else "requests"
+    told = f"{a} {kind} of A and {b} of B, of {spec.min_samples_per_arm} that each needs"
+    if status.ends_at is not None and status.last_sample_at is not None and status.last_sample_at < status.ends_at:
+        told += f"; it lasts until {status.ends_at:%Y-%m-%d %H:%M:%S} UTC at least"
+    return status.model_copy(update={"message": told})
+
+
+def _samples(arm: AbTestArm, metric: AbTestMetric) -> int:
+    return sum(arm.buckets) if metric == "Latency" else arm.requests
+
+
+def _common_bounds(was: AbTestStatus, a: Window, b: Window) -> tuple[float, ...]:
+    """The bounds that all that was timed has in common.
+
+    A count of "so long or less" is exact at each bound that every pod has; at one that some lack it would miss theirs.
+    So buckets are joined where the bounds differ, which loses detail but tells nothing wrong.
+    """
+    known = [frozenset(was.bounds)] if was.a.buckets or was.b.buckets else []
+    known += [frozenset(_cumulative(window)) - {math.inf} for window in (a, b) if _cumulative(window)]
+    common = sorted(frozenset.intersection(*known)) if known else []
+    return tuple(common[:: math.ceil(len(common) / _MOST_BOUNDS) or 1])
+
+
+def _cumulative(window: Window) -> Mapping[float, int]:
+    """How many requests took no longer than each bound; empty where nothing was timed, or not all of it."""
+    if not window.buckets or not math.isinf(window.buckets[-1][0]) or not window.buckets[-1][1]:
+        return {}
+    counts = [_whole(count) for _, count in window.buckets]
+    # As in quantile(): a sum over pods with other bounds may fall somewhere, which no such count does.
+    return dict(zip((bound for bound, _ in window.buckets), accumulate(counts, max), strict=True))
+
+
+def _added(was: AbTestArm, bounds: list[float], window: Window, common: tuple[float, ...]) -> AbTestArm:
+    requests = _whole(window.requests)
+    return AbTestArm(
+        requests=_whole(was.requests + requests),
+        # A pod that counts nonsense must not bring more failures than requests into the test.
+        errors=_whole(was.errors + min(_whole(window.errors), requests)),
+        buckets=_joined(dict(zip([*bounds, math.inf], accumulate(was.buckets), strict=False)), window, common),
+    )
+
+
+def _joined(before: Mapping[float, int], window: Window, common: tuple[float, ...]) -> list[int]:
+    """The buckets between the common bounds; none while nothing was timed."""
+    new = _cumulative(window)
+    if not before and not new:
+        return []
+    ends = [_whole(before.get(bound, 0) + new.get(bound, 0)) for bound in (*common, math.inf)]
+    return [high - low for low, high in pairwise([0, *ends])]
+
+
+def _whole(count: float) -> int:
+    return int(min(count, _MOST))
+
+
+def _figures(arm: AbTestArm, bounds: list[float], metric: AbTestMetric) -> AbTestFigures:
+    buckets: Buckets = tuple(zip([*bounds, math.inf], map(float, accumulate(arm.buckets)), strict=False))
+    p50, p95 = quantile(0.5, buckets), quantile(0.95, buckets)
+    return AbTestFigures(
+        samples=_samples(arm, metric),
+        error_rate_percent=_rounded(100 * arm.errors / arm.requests) if arm.requests else None,
+        p50_seconds=None if p50 is None else _rounded(p50),
+        p95_seconds=None if p95 is None else _rounded(p95),
+    )
+
+
+def _sentence(verdict: Verdict, metric: AbTestMetric, a: AbTestFigures, b: AbTestFigures) -> str:
+    found = f"{verdict.winner} is better" if verdict.winner else f"no significant difference at {100 * LEVEL:g} %"
+    told = _failed(a, b) if metric == "ErrorRate" else _took(verdict.effect, a, b)
+    return f"{found}: {told}, p {verdict.p_value:.2g}"
+
+
+def _failed(a: AbTestFigures, b: AbTestFigures) -> str:
+    ours, theirs = (f"{figures.error_rate_percent or 0:.4g} % of {figures.samples}" for figures in (a, b))
+    return f"{ours} requests failed with A, {theirs} with B"
+
+
+def _took(effect: float, a: AbTestFigures, b: AbTestFigures) -> str:
+    ours, theirs = ("unknown" if figures.p50_seconds is None else f"{figures.p50_seconds:.4g} s" for figures in (a, b))
+    medians = f"the median of {a.samples} is {ours} with A, of {b.samples} {theirs} with B"
+    return f"a request takes longer with B than with A at a probability of {effect:.3g}, {medians}"
+
+
+def _rounded(value: float) -> float:
+    """To six digits: more would only make the status harder to read."""
+    return float(f"{value:.6g}")

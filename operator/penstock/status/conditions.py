@@ -1,0 +1,197 @@
+"""The six conditions of a service, each from the same facts. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from penstock.api import meta
+from penstock.api.meta import ConditionStatus
+from penstock.api.predictor import Predictor
+from penstock.names import ANNOTATION_PAUSED, Condition, Reason
+from penstock.observed.causes import Cause, most_telling
+from penstock.observed.values import Seen, SeenDeployment
+from penstock.rollout.decision import Decision
+from penstock.rollout.replicas import Scale
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why the children could not be written: the user's turn, or a name that is taken."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a status is computed from."""
+
+    seen: Seen
+    decision: Decision
+    scale: Scale
+    causes: list[Cause]
+    problem: Problem | None = None
+    paused: str | None = None  # the user's reason, when the user said hands off
+
+    @cached_property
+    def serving(self) -> frozenset[str]:
+        """Pods that answer now: ready by the kubelet *and* behind the active Service."""
+        ready = {pod.name for pod in self.seen.pods if pod.is_ready and not pod.is_leaving}
+        return self.seen.endpoints.ready & ready
+
+    @property
+    def is_serving(self) -> bool:
+        return bool(self.serving)
+
+    @property
+    def deployments(self) -> list[SeenDeployment]:
+        """Those of the slots that serve, by what was decided."""
+        return [each for slot, each in self.seen.slots.items() if slot in self.decision.selected]
+
+    @property
+    def is_scaling_up(self) -> bool:
+        """Pods are wanted that nobody has had the time to create yet."""
+        deployment = self.seen.deployment
+        return deployment is None or not deployment.is_observed or deployment.replicas < deployment.wanted
+
+    @property
+    def stalled(self) -> tuple[Reason, str] | None:
+        """Why it cannot go on by itself, if so."""
+        if self.problem is not None:
+            return self.problem.reason, self.problem.message
+        if self.decision.has_failed:
+            return _why_failed(self.decision), self.decision.message
+        if self.decision.is_overdue:
+            return Reason.PROGRESS_DEADLINE_EXCEEDED, self.decision.message
+        return None
+
+
+def _why_it_ended(decision: Decision) -> Reason | None:
+    """Why nothing is on its way; None while something is."""
+    if decision.phase == "Stable":
+        return Reason.STABLE
+    if decision.has_failed:
+        return _why_failed(decision)
+    if decision.is_overdue:
+        return Reason.PROGRESS_DEADLINE_EXCEEDED
+    return Reason.ROLLOUT_PAUSED if decision.phase == "RolloutPaused" else None
+
+
+def _why_failed(decision: Decision) -> Reason:
+    """Why the current revision was given up; a wiped status has forgotten it."""
+    told = decision.rollout.reason
+    return Reason(told) if told in tuple(Reason) else Reason.ROLLED_BACK
+
+
+Verdict = tuple[ConditionStatus, Reason, str]
+
+
+def conditions(facts: Facts, now: datetime) -> list[meta.Condition]:
+    """All six, in a fixed order; one whose status did not change keeps its time."""
+    ready = _ready(facts)
+    verdicts: dict[Condition, Verdict] = {
+        Condition.READY: ready,
+        Condition.PREDICTOR_READY: ready,
+        Condition.PROGRESSING: _progressing(facts),
+        Condition.AUTOSCALING_ACTIVE: _autoscaling_active(facts),
+        Condition.RECONCILING: _reconciling(facts),
+        Condition.STALLED: _stalled(facts),
+    }
+    service = facts.seen.service
+    new = [
+        meta.Condition(
+            type=kind,
+            status=status,
+            reason=reason,
+            message=message,
+            last_transition_time=now,
+            observed_generation=service.metadata.generation,
+        )
+        for kind, (status, reason, message) in verdicts.items()
+    ]
+    return meta.keep_times(service.status.conditions, new)
+
+
+def unreadable(old: Iterable[meta.Condition], why: str, now: datetime) -> list[meta.Condition]:
+    """The conditions of a service whose spec makes no sense to this version: all else stays as it was last told."""
+    stalled = meta.Condition(
+        type=Condition.STALLED, status="True", reason=Reason.INVALID_SPEC, message=why, last_transition_time=now
+    )
+    new = by_type(old) | {Condition.STALLED: stalled}
+    return meta.keep_times(old, new.values())
+
+
+def by_type(found: Iterable[meta.Condition]) -> dict[str, meta.Condition]:
+    return {condition.type: condition for condition in found}
+
+
+def _ready(facts: Facts) -> Verdict:
+    if facts.is_serving:
+        return "True", Reason.READY, _proof(facts.seen.service.spec.predictor)
+    if facts.scale.off is not None:
+        return "False", facts.scale.off, _OFF[facts.scale.off]
+    if facts.problem is not None:
+        return "False", facts.problem.reason, facts.problem.message
+    cause = most_telling(facts.causes, facts.decision.target)
+    if cause is not None:
+        return "False", cause.reason, f"{cause.object}: {cause.message}"
+    return "False", Reason.WAITING_FOR_PODS, "no pod is ready yet"
+
+
+def _proof(predictor: Predictor) -> str:
+    """What Ready rests on; without a readiness probe of its own, a foreign server has only shown an open port."""
+    if predictor.model is not None:
+        return "the model answers"
+    container = (predictor.containers or [{}])[0]
+    return "its readiness probe passes" if container.get("readinessProbe") else "its port accepts connections"
+
+
+_OFF = {
+    Reason.SUSPENDED: "spec.suspend is true; set it to false to go on",
+    Reason.SCALED_TO_ZERO_BY_USER: "spec.replicas is 0; scale to 1 or more to go on",
+}
+
+
+def _progressing(facts: Facts) -> Verdict:
+    decision = facts.decision
+    ended = _why_it_ended(decision)
+    if ended is not None:
+        return "False", ended, decision.message
+    if facts.problem is not None:
+        return "False", facts.problem.reason, facts.problem.message
+    if facts.paused is not None or facts.scale.off is not None:
+        return "False", facts.scale.off or Reason.PAUSED_BY_USER, "the rollout stands still, and so does its deadline"
+    return "True", Reason.ROLLOUT_IN_PROGRESS, decision.message
+
+
+def _autoscaling_active(facts: Facts) -> Verdict:
+    service = facts.seen.service
+    if facts.scale.off is not None:
+        return "False", facts.scale.off, _OFF[facts.scale.off]
+    if not service.spec.predictor.autoscales:
+        return "False", Reason.FIXED_SIZE, "maxReplicas is not above minReplicas"
+    scaler = facts.seen.autoscaler
+    status, _, message = scaler.conditions.get("ScalingActive", ("", "", "")) if scaler else ("", "", "")
+    if status == "True":
+        return "True", Reason.READY, f"scaling on {service.spec.predictor.scale_metric}"
+    if status == "False":
+        return "False", Reason.METRIC_MISSING, message
+    return "Unknown", Reason.WAITING_FOR_AUTOSCALER, "the HorizontalPodAutoscaler has not been acted on yet"
+
+
+def _reconciling(facts: Facts) -> Verdict:
+    if facts.paused is not None:
+        why = f": {facts.paused}" if facts.paused else ""
+        return "False", Reason.PAUSED_BY_USER, f"the annotation {ANNOTATION_PAUSED} keeps Penstock's hands off{why}"
+    if facts.stalled is not None:
+        return "False", facts.stalled[0], facts.stalled[1]
+    if _progressing(facts)[0] == "True":
+        return "True", Reason.ROLLOUT_IN_PROGRESS, facts.decision.message
+    return "False", Reason.RECONCILED, "everything is as the spec asks"
+
+
+def _stalled(facts: Facts) -> Verdict:
+    if facts.stalled is None:
+        return "False", Reason.RECONCILED, "nothing stands in the way"
+    return "True", *facts.stalled
