@@ -68,7 +68,7 @@ def seen(
     deployment: SeenDeployment | None = None,
     **rest: Any,
 ) -> Seen:
-    """What a pass knows; unless said otherwise, the active Service leads to every pod that is ready."""
+    """What a pass knows; unless said otherwise, the active Service selects every pod that is ready."""
     slots = {} if deployment is None else {Slot.BLUE: deployment}
     return Seen(service or a_service(), pods=pods, **({"slots": slots, "endpoints": behind(*pods), **_KNOWN} | rest))
 

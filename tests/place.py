@@ -57,7 +57,7 @@ class Place:
         self.reconcile = Reconciler(
             self.cluster,
             self.store,
-            probes=self,
+            pod_client=self,
             recorder=self,
             clock=lambda: self.now,
             server_image="penstock-server:1",

@@ -28,7 +28,7 @@ class Pod:
     slot: Slot
     revision: str
     is_placed: bool = False
-    is_sick: bool = False  # misses its probes, and may be well again
+    is_sick: bool = False  # misses its pod_client, and may be well again
     is_leaving: bool = False
     told: str = "new"
     since: datetime | None = None  # when that was first said

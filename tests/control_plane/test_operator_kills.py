@@ -18,7 +18,7 @@ from penstock.kube.api_server import ApiServer, connect
 from penstock.kube.throttle import TokenBucket
 from penstock.kube.workqueue import WorkQueue
 from penstock.metrics import Metrics, Snapshot
-from penstock.pods.client import NoProbes
+from penstock.pods.client import NoPodClient
 from penstock.watch.reflector import Reflector
 from penstock.watch.store import Key, Store
 
@@ -202,7 +202,7 @@ async def live(installation: Installation, fuse: Fuse, stop: asyncio.Event) -> N
             namespace=installation.namespace,
         )
         reflectors = [*run._reflectors(parts), services]
-        leading = run._lead(parts, AlwaysLeading(), reflectors, NoProbes())  # type: ignore[arg-type]
+        leading = run._lead(parts, AlwaysLeading(), reflectors, NoPodClient())  # type: ignore[arg-type]
         tasks = [asyncio.ensure_future(each) for each in (*(r.run() for r in reflectors), leading)]
         ends = [asyncio.ensure_future(each.wait()) for each in (fuse.blown, stop)]
         await asyncio.wait([*tasks, *ends], return_when=asyncio.FIRST_COMPLETED)

@@ -23,7 +23,7 @@ from penstock.kube.pod_access import Address, ThroughApiServer
 from penstock.kube.throttle import TokenBucket
 from penstock.metrics import Metrics, Snapshot
 from penstock.observed.counters import Counters
-from penstock.pods.client import PodProbes
+from penstock.pods.client import HttpPodClient
 from penstock.rollout.smoke import SmokeRequest
 from penstock_server.metrics import Metrics as ServerMetrics
 
@@ -42,7 +42,7 @@ class Pod:
 
     address: Address
     port: int
-    probes: PodProbes
+    probes: HttpPodClient
     asked: list[web.BaseRequest] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
 
@@ -89,7 +89,7 @@ async def pod(installation: Installation, session_client: pykube.HTTPClient) -> 
 
 
 @asynccontextmanager
-async def probes(installation: Installation) -> AsyncIterator[tuple[int, PodProbes]]:
+async def probes(installation: Installation) -> AsyncIterator[tuple[int, HttpPodClient]]:
     """A port for the pod to listen on, and what asks it there."""
     metrics = Metrics(lambda: Snapshot(is_leader=False, queue_depth=0, services_by_phase={}, objects_by_kind={}))
     (port,) = ports.free(1)
@@ -97,7 +97,7 @@ async def probes(installation: Installation) -> AsyncIterator[tuple[int, PodProb
         server.connect(metrics, TokenBucket(1, 1), str(installation.kubeconfig)) as api,
         api.pod_proxy() as proxy,
     ):
-        yield port, PodProbes(ThroughApiServer(proxy), port=port)
+        yield port, HttpPodClient(ThroughApiServer(proxy), port=port)
 
 
 def own_address() -> str:

@@ -63,7 +63,7 @@ class UnderLoad:
     moves: list[Move] = field(default_factory=list)
 
     def switch(self, version: str) -> Move:
-        """Bring a version up in the idle slot, and lead the traffic there. The old one stays up."""
+        """Bring a version up in the idle slot, and send the traffic there. The old one stays up."""
         self.service.apply(_spec(self.secret, version))
         self.service.wait_for_phase("Waiting", within=LOADED_WITHIN)
         return self._move("promote", to=version, until="Holding")

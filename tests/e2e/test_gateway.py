@@ -29,7 +29,7 @@ def behind(gateway: Gateway, service: Isvc, spec: dict[str, Any], name: str, **r
     return {**specs.versioned(spec, name), "networking": networking, "rollout": rollout}
 
 
-def is_led(service: Isvc, traffic: Traffic) -> bool:
+def is_marked(service: Isvc, traffic: Traffic) -> bool:
     """The last answer came from a pod: before the gateway has the route, it is a 404."""
     return bool(traffic.answers) and not str(traffic.answers[-1].failure).startswith("404")
 
@@ -72,7 +72,7 @@ def test_a_canary_gets_its_exact_share_and_no_request_is_lost_on_the_way_there_a
     with Traffic(
         url, switches.BODY, clients=3, fresh=3, pause_seconds=0.02, version_of=switches.model, headers=headers
     ) as traffic:
-        eventually(lambda: is_led(canary, traffic), canary, within=30)
+        eventually(lambda: is_marked(canary, traffic), canary, within=30)
         began = time.monotonic()
         canary.apply(version("v2"))
         eventually(at_step(canary, 1), canary, within=LOADED_WITHIN)
@@ -109,7 +109,7 @@ def test_the_arms_of_an_ab_test_keep_their_clients_over_a_new_operator_and_the_b
         Traffic(url, {"text": LONG}, clients=2, fresh=2, pause_seconds=0.02, headers=ours) as unmarked,
         Traffic(url, {"text": LONG}, clients=2, fresh=2, pause_seconds=0.02, headers=ours | MARK) as marked,
     ):
-        eventually(lambda: is_led(compared, marked), compared, within=30)
+        eventually(lambda: is_marked(compared, marked), compared, within=30)
         compared.apply(version("v2", "s3://models/sentiment"))
         eventually(lambda: "abTest" in compared.rollout(), compared, within=LOADED_WITHIN)
         began = time.monotonic()

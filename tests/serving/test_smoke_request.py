@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from penstock.kube.pod_access import Address, Direct
-from penstock.pods.client import PodProbes
+from penstock.pods.client import HttpPodClient
 from penstock.rollout import smoke
 from penstock.rollout.smoke import SmokeRequest
 
@@ -46,7 +46,7 @@ async def test_the_default_request_passes_on_a_server_of_its_task_by_one_real_in
 ) -> None:
     server, name = a_server(request, task)
     wanted = default_request(server, name, "auto" if asked == "auto" else task)
-    probes = PodProbes(Direct(session), port=server.port)
+    probes = HttpPodClient(Direct(session), port=server.port)
     before = await probes.counters(POD)
     assert await probes.smoke(wanted, POD) == {"chat-0": None}
     after = await probes.counters(POD)
@@ -66,7 +66,7 @@ async def test_the_default_request_passes_on_a_server_of_its_task_by_one_real_in
 async def test_a_server_of_something_else_fails(
     text_server: Server, session: aiohttp.ClientSession, name: str, task: str, fault: str
 ) -> None:
-    told = (await PodProbes(Direct(session)).smoke(default_request(text_server, name, task), POD))["chat-0"]
+    told = (await HttpPodClient(Direct(session)).smoke(default_request(text_server, name, task), POD))["chat-0"]
     assert told is not None
     assert told.startswith(fault)
 
@@ -74,7 +74,7 @@ async def test_a_server_of_something_else_fails(
 async def test_the_counters_are_what_the_server_has_counted(
     embedding_server: Server, session: aiohttp.ClientSession
 ) -> None:
-    probes = PodProbes(Direct(session), port=embedding_server.port)
+    probes = HttpPodClient(Direct(session), port=embedding_server.port)
     before = (await probes.counters(POD))["chat-0"]
     for text in ("one", "two", ""):
         embedding_server.post("/v1/embeddings", {"input": text})

@@ -192,16 +192,17 @@ class TestNextLook:
     def test_the_next_look_is_due(self, looks: list[float], interval: int | None, due: datetime) -> None:
         analysis = None if interval is None else Analysis(interval_seconds=interval)
         assert (
-            ab_test_statistics.next_look_at(after(*((seconds, NOTHING, NOTHING) for seconds in looks)), analysis) == due
+            ab_test_statistics.next_measurement_at(after(*((seconds, NOTHING, NOTHING) for seconds in looks)), analysis)
+            == due
         )
 
     def test_a_test_that_has_not_begun_has_no_looks(self) -> None:
         with pytest.raises(ValueError, match="has not begun"):
-            ab_test_statistics.next_look_at(AbTestStatus(), None)
+            ab_test_statistics.next_measurement_at(AbTestStatus(), None)
 
     def test_what_could_not_be_judged_is_tried_again_after_an_interval(self) -> None:
         told = ab_test_statistics.not_judged(after(ENOUGH), "no answer within 60 s", at(130))
-        assert ab_test_statistics.next_look_at(told, None) == at(140)
+        assert ab_test_statistics.next_measurement_at(told, None) == at(140)
         assert ab_test_statistics.is_complete(told, a_spec())
         assert told.message.endswith("is tried again: no answer within 60 s")
 

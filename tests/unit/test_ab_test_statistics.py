@@ -132,7 +132,7 @@ class TestLeading:
         decision = decided(place(begun()), current="v3")
         assert decision.variant is None
         assert (decision.slots[GREEN].revision, decision.slots[GREEN].replicas) == ("v2", 1)
-        assert decision.message.endswith("may lead requests to the pods that are to go")
+        assert decision.message.endswith("may send requests to the pods that are to go")
         assert decision.rollout.paused_at == T0
         later = decided(place(begun(), route=SeenRoute()), current="v3")
         assert later.slots[GREEN].revision == "v3"

@@ -17,7 +17,7 @@ def answer(verb: str, *, beside: str = "v2", **rollout: Any) -> LastAction:
     slots = {Slot.BLUE: rolled_out("v1"), Slot.GREEN: rolled_out(beside)}
     about = replace(seen(a_service(annotations={ANNOTATION_ACTION: f"{verb}:a1"}), slots=slots), current="v2")
     was = under_way(**{"strategy": "BlueGreen"} | rollout)
-    told = actions.handled(Situation(about, was, T0, wanted=1, is_stopped=False, causes=())).was.last_action
+    told = actions.handled(Situation(about, was, T0, wanted=1, is_stopped=False, causes=())).recorded.last_action
     assert told is not None
     return told
 

@@ -436,14 +436,14 @@ class TestAfterTheSwitch:
     def test_errors_under_traffic_bring_the_stable_revision_back(self, requests: tuple[int, int]) -> None:
         options = {"analysis": {"intervalSeconds": 10}}
         about = place(self.holding(), rolled_out("v2"), old(), new(), selected=GREEN, options=options)
-        assert decided(about, now=at(1)).asks.look
-        base = Answers(looked=(Window(), Window()))
+        assert decided(about, now=at(1)).asks.measure
+        base = Answers(measured=(Window(), Window()))
         first = decided(replace(about, answers=base), now=at(1))
         assert (first.phase, first.requeue_at) == ("Holding", at(11))
         told = place(first.rollout, rolled_out("v2"), old(), new(), selected=GREEN, options=options)
         due = decided(told, now=at(11))
-        assert due.asks.look
-        look = Answers(looked=(Window(*requests), Window()))
+        assert due.asks.measure
+        look = Answers(measured=(Window(*requests), Window()))
         decision = decided(replace(told, answers=look), now=at(11))
         assert (decision.phase, decision.active, decision.failed) == ("Aborting", BLUE, "v2")
         assert decision.rollout.reason == "AnalysisFailed"
@@ -453,9 +453,9 @@ class TestAfterTheSwitch:
         status = self.holding()
         for second in range(0, 130, 10):
             about = place(status, rolled_out("v2"), old(), new(), selected=GREEN, options=options)
-            nothing = Answers(looked=(Window(), Window()))
+            nothing = Answers(measured=(Window(), Window()))
             decision = decided(about, now=at(second))
-            if decision.asks.look:
+            if decision.asks.measure:
                 decision = decided(replace(about, answers=nothing), now=at(second))
             status = decision.rollout
         assert decision.phase == "Holding"

@@ -98,9 +98,9 @@ def sizes(decision: Decision) -> tuple[int, int]:
 def looking(about: Seen, window: Window, seconds: float) -> Decision:
     """A pass at that time, in which the new pods' counters show this."""
     decision = decided(about, now=at(seconds))
-    if not decision.asks.look:
+    if not decision.asks.measure:
         return decision
-    return decided(replace(about, answers=Answers(looked=(window, Window()))), now=at(seconds))
+    return decided(replace(about, answers=Answers(measured=(window, Window()))), now=at(seconds))
 
 
 class TestTheFirstPod:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from penstock.capacity import free, placement
 from penstock.capacity.free import Capacity
 from penstock.capacity.placement import Node
-from penstock.capacity.requests import PodClaim, PodKey, project_pod, requests
+from penstock.capacity.requests import PodKey, PodRequests, project_pod, requests
 from penstock.capacity.room import Fit, Room, Scarce
 
 GPU = "nvidia.com/gpu"
@@ -55,7 +55,7 @@ def a_mixed_spec(cpu: str, gpus: int) -> dict[str, Any]:
     return {"containers": [{"resources": {"requests": {"cpu": cpu, GPU: str(gpus)}}}]}
 
 
-def a_pod(name: str, spec: dict[str, Any], node: str | None = "node-1") -> PodClaim:
+def a_pod(name: str, spec: dict[str, Any], node: str | None = "node-1") -> PodRequests:
     claim = project_pod({"metadata": {"namespace": "default", "name": name}, "spec": {**spec, "nodeName": node}})
     assert claim is not None
     return claim
@@ -343,7 +343,9 @@ def test_what_an_own_pod_gives_back_first_pays_for_an_overcommitted_node() -> No
     assert index.room(a_spec(cpu="1"), [a_key("own")], serving=0).fit_without_own.copies == 0
 
 
-def a_room_to_swap(new: dict[str, Any], *own: PodClaim, others: Sequence[PodClaim] = (), nodes: Sequence[Node]) -> Room:
+def a_room_to_swap(
+    new: dict[str, Any], *own: PodRequests, others: Sequence[PodRequests] = (), nodes: Sequence[Node]
+) -> Room:
     return free.build(nodes, [*own, *others]).room(new, [pod.key for pod in own], serving=len(own))
 
 
@@ -522,7 +524,7 @@ def changed(index: Capacity, change: tuple[str, str | None, str, int]) -> Set[st
 @given(CHANGES)
 def test_any_history_ends_where_a_fresh_listing_would(changes: list[tuple[str, str | None, str, int]]) -> None:
     index = after(changes)
-    fresh = free.build(index.nodes.values(), reversed(list(index.claims.values())))
+    fresh = free.build(index.nodes.values(), reversed(list(index.pods.values())))
     for node in ("node-1", "node-2", "unknown"):
         assert index.requested(node) == fresh.requested(node)
         assert all(amount > 0 for amount in index.requested(node).values())
@@ -579,7 +581,7 @@ def test_one_pod_less_never_means_fewer_copies(
 ) -> None:
     index, spec = after(changes), a_mixed_spec(cpu, gpus)
     before = index.fit(spec)
-    for key in list(index.claims):
+    for key in list(index.pods):
         index.drop_pod(key)
         now = index.fit(spec)
         assert now.copies >= before.copies
@@ -604,7 +606,7 @@ def test_room_is_what_a_listing_without_the_own_pods_would_have(
     changes: list[tuple[str, str | None, str, int]], own: frozenset[str], cpu: str, gpus: int
 ) -> None:
     index, spec = after(changes), a_mixed_spec(cpu, gpus)
-    others = free.build(NODES, [claim for claim in index.claims.values() if claim.name not in own])
+    others = free.build(NODES, [claim for claim in index.pods.values() if claim.name not in own])
     room = index.room(spec, [a_key(name) for name in own], serving=0)
     assert room.fit == index.fit(spec)
     assert room.fit_without_own == others.fit(spec)

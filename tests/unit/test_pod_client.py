@@ -12,7 +12,7 @@ from aiohttp import web
 from penstock.kube.pod_access import Address, Direct
 from penstock.observed.counters import Counters
 from penstock.observed.values import Progress
-from penstock.pods.client import NoProbes, PodProbes
+from penstock.pods.client import HttpPodClient, NoPodClient
 from penstock.rollout.smoke import SmokeRequest
 from penstock_server.metrics import Metrics
 
@@ -32,7 +32,7 @@ def names(count: int) -> list[str]:
 class Pod:
     """A server that answers as it is told, and remembers what it was asked."""
 
-    def __init__(self, port: int, probes: PodProbes, asked: list[tuple[str, str, str, bytes]]) -> None:
+    def __init__(self, port: int, probes: HttpPodClient, asked: list[tuple[str, str, str, bytes]]) -> None:
         self.port = port
         self.probes = probes
         self.asked = asked  # (method, path, content type, body)
@@ -59,7 +59,7 @@ async def a_pod(answer: Handler) -> AsyncIterator[Pod]:
         await web.TCPSite(runner, HOST, 0).start()
         async with aiohttp.ClientSession() as session:
             port = runner.addresses[0][1]
-            yield Pod(port, PodProbes(Direct(session), port=port), asked)
+            yield Pod(port, HttpPodClient(Direct(session), port=port), asked)
     finally:
         await runner.cleanup()
 
@@ -75,7 +75,7 @@ async def a_broken_pod(answer: bytes) -> AsyncIterator[Pod]:
 
     async with await asyncio.start_server(write, HOST, 0) as server, aiohttp.ClientSession() as session:
         port = server.sockets[0].getsockname()[1]
-        yield Pod(port, PodProbes(Direct(session), port=port), [])
+        yield Pod(port, HttpPodClient(Direct(session), port=port), [])
 
 
 def says(text: str = "pong", *, status: int = 200, **headers: str) -> Handler:
@@ -193,7 +193,7 @@ class TestSmoke:
         async with a_pod(says()) as pod:
             gone = pod.request()
         async with aiohttp.ClientSession() as session:
-            told = (await PodProbes(Direct(session)).smoke(gone, ONE))["chat-0"]
+            told = (await HttpPodClient(Direct(session)).smoke(gone, ONE))["chat-0"]
         assert told is not None
         assert told.startswith(f"GET /ping: Cannot connect to host {HOST}:{gone.port}")
 
@@ -303,9 +303,9 @@ class TestCounters:
 
 class TestUnreachable:
     async def test_pods_that_cannot_be_reached_have_neither_passed_nor_failed(self) -> None:
-        assert not NoProbes().can_reach_pods
-        assert await NoProbes().smoke(SmokeRequest("GET", 8080, "/ping"), ONE) == {}
+        assert not NoPodClient().can_reach_pods
+        assert await NoPodClient().smoke(SmokeRequest("GET", 8080, "/ping"), ONE) == {}
 
     async def test_pods_that_cannot_be_reached_tell_nothing(self) -> None:
-        assert await NoProbes().counters(ONE) == {}
-        assert await NoProbes().progress(ONE) == Progress()
+        assert await NoPodClient().counters(ONE) == {}
+        assert await NoPodClient().progress(ONE) == Progress()

@@ -14,7 +14,7 @@ from penstock.kube.pod_access import Address, ThroughApiServer
 from penstock.kube.throttle import TokenBucket
 from penstock.metrics import Metrics, Snapshot
 from penstock.observed.values import Progress
-from penstock.pods.client import PodProbes
+from penstock.pods.client import HttpPodClient
 from penstock.rollout.smoke import SmokeRequest
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -32,7 +32,7 @@ FORBIDDEN = {
 class Proxy:
     """A server that answers as it is told, and remembers what it was asked."""
 
-    def __init__(self, probes: PodProbes, asked: list[web.BaseRequest]) -> None:
+    def __init__(self, probes: HttpPodClient, asked: list[web.BaseRequest]) -> None:
         self.probes = probes
         self.asked = asked
 
@@ -60,7 +60,7 @@ async def an_api_server(answer: Handler) -> AsyncIterator[Proxy]:
 
 
 @asynccontextmanager
-async def probes(port: int) -> AsyncIterator[PodProbes]:
+async def probes(port: int) -> AsyncIterator[HttpPodClient]:
     # A name, not an address: of those no cookies would be taken anyway.
     configuration = client.Configuration(host=f"http://localhost:{port}")
     metrics = Metrics(lambda: Snapshot(is_leader=False, queue_depth=0, services_by_phase={}, objects_by_kind={}))
@@ -68,7 +68,7 @@ async def probes(port: int) -> AsyncIterator[PodProbes]:
         client.ApiClient(configuration) as api,
         ApiServer(api, metrics, TokenBucket(1, 1)).pod_proxy() as proxy,
     ):
-        yield PodProbes(ThroughApiServer(proxy))
+        yield HttpPodClient(ThroughApiServer(proxy))
 
 
 def says(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Handler:

@@ -13,7 +13,7 @@ from penstock.api.status import AnalysisStatus
 from penstock.observed import counters
 from penstock.observed.counters import Counters, Window
 from penstock.rollout import analysis
-from penstock.rollout.analysis import Look
+from penstock.rollout.analysis import Measurement
 from penstock_server.metrics import REQUEST_BUCKETS, Metrics
 
 from tests.builders import T0, at
@@ -314,10 +314,14 @@ class TestJudge:
         assert analysis.judge(new, seen(100, 0, *QUICK), a_spec(**spec)).message == message
 
 
-SUCCESS, FAILURE, UNSURE = Look("success", "fine"), Look("failure", "bad"), Look("inconclusive", "few")
+SUCCESS, FAILURE, UNSURE = (
+    Measurement("success", "fine"),
+    Measurement("failure", "bad"),
+    Measurement("inconclusive", "few"),
+)
 
 
-def looked(*looks: Look, began: datetime = T0) -> AnalysisStatus:
+def looked(*looks: Measurement, began: datetime = T0) -> AnalysisStatus:
     """An analysis with a look every ten seconds."""
     told = analysis.record(None, None, began)
     for number, look in enumerate(looks):
@@ -374,7 +378,7 @@ class TestOutcome:
             ),
         ],
     )
-    def test_the_outcome(self, looks: list[Look], spec: dict[str, Any], now: datetime, outcome: str) -> None:
+    def test_the_outcome(self, looks: list[Measurement], spec: dict[str, Any], now: datetime, outcome: str) -> None:
         assert analysis.outcome(looked(*looks), a_spec(**spec), now) == outcome
 
     def test_a_status_that_lost_its_beginning_has_not_ended(self) -> None:
@@ -383,11 +387,11 @@ class TestOutcome:
 
 class TestNextLook:
     def test_the_first_look_is_due_at_once(self) -> None:
-        assert analysis.next_look_at(looked(), a_spec()) == T0
+        assert analysis.next_measurement_at(looked(), a_spec()) == T0
 
     def test_then_the_interval_is_kept(self) -> None:
-        assert analysis.next_look_at(looked(SUCCESS, UNSURE), a_spec(intervalSeconds=7)) == at(17)
+        assert analysis.next_measurement_at(looked(SUCCESS, UNSURE), a_spec(intervalSeconds=7)) == at(17)
 
     def test_an_analysis_that_has_not_begun_has_no_looks(self) -> None:
         with pytest.raises(ValueError, match="has not begun"):
-            analysis.next_look_at(AnalysisStatus(), a_spec())
+            analysis.next_measurement_at(AnalysisStatus(), a_spec())

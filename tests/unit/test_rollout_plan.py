@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from penstock.api.rollout import Strategy
 from penstock.capacity import placement
 from penstock.capacity.free import Capacity, build
-from penstock.capacity.requests import PodClaim, project_pod
+from penstock.capacity.requests import PodRequests, project_pod
 from penstock.capacity.room import Room
 from penstock.names import GPU
 from penstock.rollout.plan import Plan, plan
@@ -31,7 +31,7 @@ def asking(gpus: int = 0, *, cpu: int | str = 0, host: str | None = None) -> dic
     return {"containers": [{"resources": {"requests": {"cpu": str(cpu), GPU: str(gpus)}}}], **selector}
 
 
-def running(name: str, node: str | None, spec: Mapping[str, Any]) -> PodClaim:
+def running(name: str, node: str | None, spec: Mapping[str, Any]) -> PodRequests:
     claim = project_pod(
         {"metadata": {"namespace": "ml", "name": name}, "spec": {**spec, "nodeName": node}, "status": {}}
     )
@@ -62,7 +62,7 @@ def a_room(
     """What there is in such a cluster for a new pod that needs so much."""
     cluster = a_cluster(*nodes, cpu=cpu, **rest)
     spec = asking(need, cpu=cpu if new_cpu is None else new_cpu, host=host)
-    return cluster.room(spec, list(cluster.claims), serving=sum(1 for claim in cluster.claims.values() if claim.node))
+    return cluster.room(spec, list(cluster.pods), serving=sum(1 for claim in cluster.pods.values() if claim.node))
 
 
 def a_cpu_room(free: int, *, of: int = 8, need: int = 1) -> Room:
@@ -402,7 +402,7 @@ def test_a_plan_that_may_have_missed_pods_says_so(wanted: int, way: str) -> None
 def test_the_only_pod_is_not_stopped_for_room_that_an_unseen_pod_may_have() -> None:
     cluster = a_cluster(2, own=1)
     cluster.sees_all_pods = False
-    assert plan("Auto", 1, cluster.room(asking(2), list(cluster.claims), serving=1)).message == (
+    assert plan("Auto", 1, cluster.room(asking(2), list(cluster.pods), serving=1)).message == (
         "BlueGreen: no new pod fits even where the old ones are (needs 2 nvidia.com/gpu; 1 of 2 free on 1 matching "
         "node): what serves stays as it is (pods outside the watched namespaces are not counted)"
     )
@@ -447,7 +447,7 @@ def rooms(draw: st.DrawFn) -> Case:
 
 def in_a(case: Case) -> Room:
     cluster, spec, serving = case
-    return cluster.room(spec, list(cluster.claims), serving=serving)
+    return cluster.room(spec, list(cluster.pods), serving=serving)
 
 
 @given(st.integers(1, 6), rooms(), st.randoms(use_true_random=False))
@@ -458,7 +458,7 @@ def test_every_pod_that_stops_first_makes_place_for_a_new_one_whichever_it_is(
     found = plan("Auto", wanted, in_a(case))
     if found.way != "RollingUpdate" or found.max_surge == 1:
         return
-    own = list(cluster.claims)
+    own = list(cluster.pods)
     random.shuffle(own)
     for number, key in enumerate(own):
         cluster.drop_pod(key)
@@ -473,7 +473,7 @@ def test_pods_are_replaced_together_only_where_that_leaves_no_fewer(wanted: int,
     if plan("Auto", wanted, in_a(case)).way != "Recreate":
         return
     assert cluster.fit(spec).copies == 0
-    for key in list(cluster.claims):
+    for key in list(cluster.pods):
         cluster.drop_pod(key)
     assert cluster.fit(spec).copies >= max(min(wanted, serving), 1)
 

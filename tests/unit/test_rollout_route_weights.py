@@ -87,19 +87,19 @@ class TestTheRoute:
     def test_a_route_that_no_gateway_looks_at_leads_nothing_anywhere(self) -> None:
         found = http_route.parse(a_route(to(("chat-blue", 90), ("chat-green", 0))), SERVICES)
         assert (found.is_taken, found.is_accepted) == (True, False)
-        assert (found.may_lead_to(BLUE), found.may_lead_to(GREEN)) == (True, False)
+        assert (found.may_send_to(BLUE), found.may_send_to(GREEN)) == (True, False)
 
     def test_what_a_gateway_has_not_acted_on_may_lead_anywhere(self) -> None:
         found = http_route.parse(a_route(to(("chat", 1)), verdicts=[verdict(of=1)]), SERVICES)
-        assert found.may_lead_to(BLUE)
-        assert found.may_lead_to(GREEN)
+        assert found.may_send_to(BLUE)
+        assert found.may_send_to(GREEN)
 
     def test_the_rule_for_marked_requests_is_told_from_the_one_for_everybody(self) -> None:
         marked = to(("chat-green", 1), matches=[{"headers": [{"name": "x", "value": "b"}]}])
         everybody = to(("chat", 1), matches=[{"path": {"type": "PathPrefix", "value": "/"}}])
         found = http_route.parse(a_route(marked, everybody, verdicts=[verdict()]), SERVICES)
         assert (found.variant, found.shares) == (GREEN, {})
-        assert found.may_lead_to(GREEN)
+        assert found.may_send_to(GREEN)
 
     @pytest.mark.parametrize(
         ("verdicts", "is_accepted", "refusal"),
@@ -286,7 +286,7 @@ class TestTheStep:
         reached = at_step(canary=CanaryStatus(step=1, weight=10, routed=10, reached_at=T0))
         steps = [{"weight": 30, "pauseSeconds": 60}]
         about = serving(reached, *old(3), *new(1), led=30, steps=steps)
-        answered = replace(about, answers=Answers(looked=(Window(requests=100), Window())))
+        answered = replace(about, answers=Answers(measured=(Window(requests=100), Window())))
         decision = decided(answered, now=at(1000))
         assert decision.rollout.canary is not None
         assert (decision.phase, decision.rollout.canary.reached_at) == ("Waiting", at(1000))
@@ -306,7 +306,7 @@ class TestTheWayBack:
         assert (decision.slots[GREEN].replicas, routed(decision)) == (1, 0)
         slow = self.back(*old(3), *new(1), led=0, is_taken=False)
         assert slow.slots[GREEN].replicas == 1
-        assert slow.message.endswith("may lead requests to the pods that are to go")
+        assert slow.message.endswith("may send requests to the pods that are to go")
         assert self.back(*old(3), *new(1), led=0).slots[GREEN].replicas == 0
 
     def test_a_gateway_that_never_acts_holds_up_no_plan_for_what_comes_next(self) -> None:

@@ -266,7 +266,7 @@ class Rollouts(RuleBasedStateMachine):
         assert decision.stable is None or decision.failed != decision.stable
         assert decision.target in (decision.stable, decision.current)
         is_switch = about.selected not in (None, decision.active)
-        assert not is_switch or about.ready(decision.active), "traffic is led to where nothing answers"
+        assert not is_switch or about.ready(decision.active), "traffic is sent to where nothing answers"
         for slot, deployment in about.slots.items():
             plan = decision.slots.get(slot)
             goes = deployment.wanted > 0 and (plan is None or plan.replicas == 0)
@@ -430,7 +430,7 @@ class Rollouts(RuleBasedStateMachine):
             for pod in about.pods
             if pod.name in asks.smoke
         }
-        looked = (self.traffic, Window()) if asks.look else before.looked
+        looked = (self.traffic, Window()) if asks.measure else before.measured
         arms = (self.traffic, self.traffic) if asks.arms else before.arms
         verdict = self.verdict if asks.judge else before.verdict
         return Answers({**before.smoke, **results}, looked, arms, verdict)

@@ -18,7 +18,7 @@ def look(samples: Samples, new: dict[str, Counters]) -> float:
 
 
 def seen(samples: Samples, new: dict[str, Counters], *, least: int = 1, key: Key = CHAT) -> Window:
-    found = samples.look(key, new, least=least)
+    found = samples.measure(key, new, least=least)
     samples.keep(key)
     return found
 
@@ -66,8 +66,8 @@ def test_little_traffic_adds_up_until_it_tells_something() -> None:
 def test_a_look_that_could_not_be_recorded_is_made_again() -> None:
     samples = Samples()
     look(samples, counted(green=10))
-    assert samples.look(CHAT, counted(green=30)).requests == 20
-    assert samples.look(CHAT, counted(green=35)).requests == 25
+    assert samples.measure(CHAT, counted(green=30)).requests == 20
+    assert samples.measure(CHAT, counted(green=35)).requests == 25
     samples.keep(CHAT)
     assert look(samples, counted(green=36)) == 1
 
@@ -75,7 +75,7 @@ def test_a_look_that_could_not_be_recorded_is_made_again() -> None:
 def test_services_do_not_share_pods_of_one_name() -> None:
     samples = Samples()
     look(samples, counted(green=10))
-    assert samples.look(OTHER, counted(green=500)).requests == 0
+    assert samples.measure(OTHER, counted(green=500)).requests == 0
     assert look(samples, counted(green=15)) == 5
 
 

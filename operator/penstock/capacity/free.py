@@ -12,7 +12,7 @@ from typing import Any
 
 from penstock.capacity import placement, requests, room
 from penstock.capacity.placement import Node
-from penstock.capacity.requests import NOTHING, ZERO, Amounts, PodClaim, PodKey
+from penstock.capacity.requests import NOTHING, ZERO, Amounts, PodKey, PodRequests
 from penstock.capacity.room import Fit, Room, Site
 
 _NONE: Set[str] = frozenset()
@@ -27,7 +27,7 @@ class Capacity:
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
-    claims: dict[PodKey, PodClaim] = field(default_factory=dict)
+    pods: dict[PodKey, PodRequests] = field(default_factory=dict)
     sees_all_pods: bool = True  # False where only some namespaces are watched: `free` may then be too much
     _used: defaultdict[str, dict[str, Decimal]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -39,11 +39,11 @@ class Capacity:
     def drop_node(self, name: str) -> bool:
         return self.nodes.pop(name, None) is not None
 
-    def put_pod(self, pod: PodClaim) -> Set[str]:
-        if self.claims.get(pod.key) == pod:
+    def put_pod(self, pod: PodRequests) -> Set[str]:
+        if self.pods.get(pod.key) == pod:
             return _NONE
         given_back = self.drop_pod(pod.key)
-        self.claims[pod.key] = pod
+        self.pods[pod.key] = pod
         if pod.node is None:
             return given_back
         used = self._used[pod.node]
@@ -51,7 +51,7 @@ class Capacity:
         return given_back | pod.requests.keys()
 
     def drop_pod(self, key: PodKey) -> Set[str]:
-        pod = self.claims.pop(key, None)
+        pod = self.pods.pop(key, None)
         if pod is None or pod.node is None:
             return _NONE
         self._give_back(pod.node, pod.requests)
@@ -97,15 +97,15 @@ class Capacity:
         found = ((node, placement.obstacle(pod_spec, node)) for node in self.nodes.values())
         return [Site(node, obstacle, NOTHING if obstacle else self.free(node)) for node, obstacle in found]
 
-    def _placed(self, pods: Iterable[PodKey]) -> Mapping[str, list[PodClaim]]:
+    def _placed(self, pods: Iterable[PodKey]) -> Mapping[str, list[PodRequests]]:
         """Return those of these pods that have a node, by node; one that is not known (any more) has none."""
-        placed: defaultdict[str, list[PodClaim]] = defaultdict(list)
-        for pod in (self.claims[key] for key in set(pods) if key in self.claims):
+        placed: defaultdict[str, list[PodRequests]] = defaultdict(list)
+        for pod in (self.pods[key] for key in set(pods) if key in self.pods):
             if pod.node is not None:
                 placed[pod.node].append(pod)
         return placed
 
-    def _vacated(self, site: Site, pods: Sequence[PodClaim]) -> Site:
+    def _vacated(self, site: Site, pods: Sequence[PodRequests]) -> Site:
         """Return the site as it were if these pods, which are there, were gone."""
         if site.obstacle is not None or not pods:
             return site
@@ -116,7 +116,7 @@ class Capacity:
             free = {resource: min(amount, gone.get(resource, ZERO)) for resource, amount in free.items()}
         return replace(site, free=free)
 
-    def _can_take_turns(self, asked: Amounts, sites: Iterable[Site], placed: Mapping[str, list[PodClaim]]) -> bool:
+    def _can_take_turns(self, asked: Amounts, sites: Iterable[Site], placed: Mapping[str, list[PodRequests]]) -> bool:
         """Whether each of the pods makes place for a new one, whichever goes first: nobody can choose that.
 
         One alone is not enough. With 3 pods of 1 GPU on a node with 4, a new one of 2 fits when the first has gone;
@@ -140,7 +140,7 @@ class Capacity:
             del self._used[node]
 
 
-def build(nodes: Iterable[Node], claims: Iterable[PodClaim]) -> Capacity:
+def build(nodes: Iterable[Node], claims: Iterable[PodRequests]) -> Capacity:
     """Return the capacity of a whole listing."""
     capacity = Capacity()
     for node in nodes:

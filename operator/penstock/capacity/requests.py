@@ -19,7 +19,7 @@ PODS = "pods"  # Every pod also takes one of the node's `pods`.
 
 
 @dataclass(frozen=True, slots=True)
-class PodClaim:
+class PodRequests:
     """What one pod that has not ended takes from its node."""
 
     namespace: str
@@ -32,12 +32,12 @@ class PodClaim:
         return self.namespace, self.name
 
 
-def project_pod(obj: Mapping[str, Any]) -> PodClaim | None:
+def project_pod(obj: Mapping[str, Any]) -> PodRequests | None:
     """Return what a v1 Pod claims; None once it has ended, when it claims nothing."""
     if obj.get("status", {}).get("phase") in ("Succeeded", "Failed"):
         return None
     metadata, spec = obj["metadata"], obj["spec"]
-    return PodClaim(metadata["namespace"], metadata["name"], spec.get("nodeName"), requests(spec))
+    return PodRequests(metadata["namespace"], metadata["name"], spec.get("nodeName"), requests(spec))
 
 
 def requests(pod_spec: Mapping[str, Any]) -> dict[str, Decimal]:

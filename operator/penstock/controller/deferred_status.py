@@ -28,7 +28,7 @@ class _Status:
     until: datetime
 
 
-class Postponed:
+class DeferredStatus:
     """What each service's status is to be, where that is not written yet."""
 
     def __init__(self, store: Store, clock: Callable[[], datetime], patience: timedelta) -> None:
@@ -56,7 +56,7 @@ class Postponed:
         waiting = self._waiting.get(key)
         return waiting.written if waiting else service.status
 
-    def put_off(self, key: Key, service: InferenceService, new: InferenceServiceStatus) -> bool:
+    def defer(self, key: Key, service: InferenceService, new: InferenceServiceStatus) -> bool:
         """Whether the new status may wait; it is then the one to go on from.
 
         Not if the service has gone, or its status was written by somebody else, since the pass began.

@@ -14,7 +14,7 @@ from penstock.names import Slot
 from penstock.observed import http_route, parse
 from penstock.observed.values import Progress, Seen, SeenPod
 from penstock.pods.addresses import addresses
-from penstock.pods.client import Probes
+from penstock.pods.client import PodClient
 from penstock.rollout import decide, smoke
 from penstock.rollout.replicas import scale
 from penstock.watch.store import Child, Key, Store
@@ -34,7 +34,7 @@ class Gathered:
 
 
 async def gather(
-    store: Store, key: Key, service: InferenceService, probes: Probes, now: datetime, *, server_image: str
+    store: Store, key: Key, service: InferenceService, pod_client: PodClient, now: datetime, *, server_image: str
 ) -> Gathered:
     known, live = store.known_of(key, service.metadata.uid), store.children(service.metadata.uid)
     deployments = {slot: _decoded(live, DEPLOYMENT.name, names.deployment(key.name, slot)) for slot in Slot}
@@ -47,7 +47,7 @@ async def gather(
     template = _kept(current, stored, running)
     if template is None and not problems:
         template = pod.template(service, current, server_image=server_image)
-    smoke_test = _smoke_test(service, template) if template and probes.can_reach_pods else None
+    smoke_test = _smoke_test(service, template) if template and pod_client.can_reach_pods else None
     annotations = active["metadata"].get("annotations", {}) if active else {}
     seen = Seen(
         service=service,
@@ -59,7 +59,7 @@ async def gather(
         autoscaler=parse.autoscaler(autoscaler) if autoscaler else None,
         annotations=annotations,
         templates=frozenset(stored) | frozenset(running),
-        progress=await _progress(pods, service, current, probes),
+        progress=await _progress(pods, service, current, pod_client),
         is_smoke_tested=smoke_test is not None,
         route=http_route.parse(routed, {names.slot_service(key.name, slot): slot for slot in Slot}) if routed else None,
     )
@@ -128,9 +128,11 @@ def _room(seen: Seen, store: Store, template: Manifest | None, now: datetime) ->
     return store.capacity.room(template["spec"], own, serving=serving)
 
 
-async def _progress(pods: tuple[SeenPod, ...], service: InferenceService, current: str, probes: Probes) -> Progress:
+async def _progress(
+    pods: tuple[SeenPod, ...], service: InferenceService, current: str, pod_client: PodClient
+) -> Progress:
     """How far our own server's pods of the current revision have come; foreign servers do not tell."""
     if service.spec.predictor.model is None:
         return Progress()
     loading = [pod for pod in pods if pod.is_loading and pod.revision == current]
-    return await probes.progress(addresses(service.metadata.namespace, loading))
+    return await pod_client.progress(addresses(service.metadata.namespace, loading))

@@ -29,8 +29,8 @@ from penstock.kube.api_server import Cluster
 from penstock.names import Reason, Slot
 from penstock.observed import causes as pod_causes
 from penstock.observed.values import Seen
-from penstock.pods.checks import Interviews
-from penstock.pods.client import Probes
+from penstock.pods.checks import Checks
+from penstock.pods.client import PodClient
 from penstock.rollout import memory, replicas
 from penstock.rollout.decide import decide
 from penstock.rollout.decision import Asks, Decision, changed
@@ -61,18 +61,18 @@ class Reconciler:
         cluster: Cluster,
         store: Store,
         *,
-        probes: Probes,
+        pod_client: PodClient,
         recorder: Recorder,
         clock: Callable[[], datetime],
         server_image: str,
         patience: timedelta = PATIENCE,
     ) -> None:
         self._reporter = Reporter(cluster, store, recorder, clock, patience)
-        self._interviews = Interviews(probes)
+        self._interviews = Checks(pod_client)
         self._seeded: dict[Key, str] = {}  # the version that the last seed was decided from
         self._cluster = cluster
         self._store = store
-        self._probes = probes
+        self._pod_client = pod_client
         self._clock = clock
         self._server_image = server_image
 
@@ -131,7 +131,7 @@ class Reconciler:
         return gathered, facts
 
     async def _gather(self, key: Key, service: InferenceService, now: datetime) -> Gathered:
-        return await gather(self._store, key, service, self._probes, now, server_image=self._server_image)
+        return await gather(self._store, key, service, self._pod_client, now, server_image=self._server_image)
 
     def _unchanged(self, key: Key, service: InferenceService) -> InferenceService:
         """The service as it is now. Raises Vanished if the user has changed it: the answers were to other questions."""

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from penstock import errors
 from penstock.api.meta import Condition
 from penstock.api.v1alpha1 import InferenceService
-from penstock.controller.deferred_status import Postponed
+from penstock.controller.deferred_status import DeferredStatus
 from penstock.controller.events import Recorder
 from penstock.kinds import INFERENCE_SERVICE, Manifest
 from penstock.kube.api_server import Cluster
@@ -30,19 +30,19 @@ class Reporter:
         self._store = store
         self._recorder = recorder
         self._clock = clock
-        self._postponed = Postponed(store, clock, patience)
+        self._deferred = DeferredStatus(store, clock, patience)
 
     def service(self, key: Key) -> InferenceService | None:
         """The service as the next pass goes on from it. Raises ValidationError."""
-        return self._postponed.service(key)
+        return self._deferred.service(key)
 
     def due_in(self, key: Key) -> timedelta | None:
         """After how long a pass has to write what is put off."""
-        return self._postponed.due_in(key)
+        return self._deferred.due_in(key)
 
     def forget(self, key: Key) -> None:
         """When the service is gone."""
-        self._postponed.forget(key)
+        self._deferred.forget(key)
 
     async def report(self, key: Key, facts: Facts, now: datetime, *, at_once: bool = False) -> bool:
         """Write the status if it differs, and tell its transitions as Events. False if the service changed meanwhile.
@@ -54,10 +54,10 @@ class Reporter:
         service = facts.seen.service
         new = status.status(facts, now)
         patch = status.merge_patch(self._store.raw_status(key), new.to_dict())
-        if patch and not at_once and self._postponed.put_off(key, service, new):
+        if patch and not at_once and self._deferred.defer(key, service, new):
             return True
-        old = self._postponed.written(key, service)
-        self._postponed.forget(key)
+        old = self._deferred.written(key, service)
+        self._deferred.forget(key)
         if not patch:
             return True
         body = {"metadata": {"uid": service.metadata.uid}, "status": patch}

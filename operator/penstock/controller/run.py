@@ -29,7 +29,7 @@ from penstock.kube.pod_access import Direct, ThroughApiServer
 from penstock.kube.throttle import TokenBucket
 from penstock.kube.workqueue import WorkQueue
 from penstock.metrics import Metrics, Snapshot
-from penstock.pods.client import NoProbes, PodProbes, Probes
+from penstock.pods.client import HttpPodClient, NoPodClient, PodClient
 from penstock.watch.reflector import Reflector
 from penstock.watch.store import Key, Store
 from penstock.watch.watchdog import Watchdog, Watched
@@ -81,7 +81,7 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(connect(metrics, writes, kubeconfig))
         await _check_installed(server, settings)
-        probes = await stack.enter_async_context(_probes(settings.pod_access, server))
+        pod_client = await stack.enter_async_context(_pod_client(settings.pod_access, server))
         parts = Parts(settings, store, queue, metrics, server)
         election = LeaderElection(
             KubernetesLeases(server),
@@ -90,7 +90,7 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
             identity=settings.lease_identity,
             timing=settings.lease_timing,
         )
-        await _run_parts(parts, election, probes, kubeconfig)
+        await _run_parts(parts, election, pod_client, kubeconfig)
 
 
 def _others(workers: int) -> int:
@@ -102,19 +102,19 @@ def _others(workers: int) -> int:
 
 
 @asynccontextmanager
-async def _probes(access: PodAccess, server: ApiServer) -> AsyncIterator[Probes]:
+async def _pod_client(access: PodAccess, server: ApiServer) -> AsyncIterator[PodClient]:
     if access == "None":
-        yield NoProbes()
+        yield NoPodClient()
         return
     if access == "ApiServer":
         async with server.pod_proxy() as proxy:
-            yield PodProbes(ThroughApiServer(proxy))
+            yield HttpPodClient(ThroughApiServer(proxy))
         return
     async with aiohttp.ClientSession() as session:
-        yield PodProbes(Direct(session))
+        yield HttpPodClient(Direct(session))
 
 
-async def _run_parts(parts: Parts, election: LeaderElection, probes: Probes, kubeconfig: str | None) -> None:
+async def _run_parts(parts: Parts, election: LeaderElection, pod_client: PodClient, kubeconfig: str | None) -> None:
     settings = parts.settings
     reflectors = _reflectors(parts)
     watchdog = Watchdog(parts.server, parts.store, enqueue=parts.enqueue_now, interval=settings.resync_seconds)
@@ -127,7 +127,9 @@ async def _run_parts(parts: Parts, election: LeaderElection, probes: Probes, kub
         return watchdog.is_content and heartbeat.is_regular
 
     async with health.serve(settings.metrics_port, parts.metrics, is_alive=is_alive, is_ready=is_synced):
-        leading = asyncio.create_task(election.run(lambda: _lead(parts, election, reflectors, probes)), name="lease")
+        leading = asyncio.create_task(
+            election.run(lambda: _lead(parts, election, reflectors, pod_client)), name="lease"
+        )
         tasks = [
             leading,
             asyncio.create_task(heartbeat.run(), name="heartbeat"),
@@ -183,14 +185,14 @@ def _raise_first_failure(tasks: list[asyncio.Task[Any]]) -> None:
     raise RuntimeError("a part of the operator ended")
 
 
-async def _lead(parts: Parts, election: LeaderElection, reflectors: list[Reflector], probes: Probes) -> None:
+async def _lead(parts: Parts, election: LeaderElection, reflectors: list[Reflector], pod_client: PodClient) -> None:
     """Work off the queue, once the store knows everything."""
     for reflector in reflectors:
         await reflector.is_synced.wait()
     reconciler = Reconciler(
         parts.server,
         parts.store,
-        probes=probes,
+        pod_client=pod_client,
         recorder=EventRecorder(parts.server, instance=parts.settings.lease_identity),
         clock=clock.now,
         server_image=parts.settings.server_image,

@@ -28,7 +28,7 @@ class Plan:
     stored: Mapping[str, Stored]  # the revisions to keep, those of the slots among them
     preview: names.Slot | None = None  # what the preview Service selects
     annotations: Mapping[str, str] = field(default_factory=dict)  # of the active Service
-    is_shared: bool = False  # the active Service leads to both slots
+    is_shared: bool = False  # the active Service selects both slots
     routes: Routes = field(default_factory=Routes)
 
 

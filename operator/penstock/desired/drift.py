@@ -26,7 +26,7 @@ _MERGE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 # Maps that server-side apply replaces as a whole (x-kubernetes-map-type: atomic): what others add there is drift.
 _ATOMIC: Final = frozenset({"selector", "matchLabels", "nodeSelector"})
-# Of an HTTPRoute, what others add to a list that is ours alone leads requests astray (x-kubernetes-list-type: atomic).
+# Of an HTTPRoute, what others add to a list that is ours alone sends requests astray (x-kubernetes-list-type: atomic).
 _OURS_ALONE: Final = frozenset({"rules", "hostnames", "parentRefs"})
 _ASTRAY: Final = frozenset({"filters", "headers", "queryParams", "method", "namespace", "backendRequest", "retry"})
 # Numbers that the API server may hand back in another spelling.
@@ -43,7 +43,7 @@ def differs(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> str | None:
 
 
 def _added(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> str | None:
-    """The first thing that others put into a list which we alone write, and which leads requests elsewhere."""
+    """The first thing that others put into a list which we alone write, and which sends requests elsewhere."""
     ours, theirs = wanted.get("spec") or {}, live.get("spec") or {}
     found = (_astray(ours.get(key), theirs.get(key), f"spec.{key}") for key in sorted(_OURS_ALONE & ours.keys()))
     return next((path for path in found if path), None)

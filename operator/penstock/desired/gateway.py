@@ -1,6 +1,6 @@
 """What the Gateway API needs: the HTTPRoute, and for each slot a Service that it can name.
 
-At rest the route leads to the active Service, so that a switch of its selector is one for everybody. Only while both
+At rest the route selects the active Service, so that a switch of its selector is one for everybody. Only while both
 revisions serve does it name the slots.
 """
 

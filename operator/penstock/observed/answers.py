@@ -21,6 +21,8 @@ class Answers:
     """What the pods answered in this pass to what the decision asked them."""
 
     smoke: Mapping[str, str | None] = field(default_factory=dict)  # pod -> what was wrong, None for nothing
-    looked: tuple[Window, Window] | None = None  # counters since the last look: the new revision's, the old one's
+    measured: tuple[Window, Window] | None = (
+        None  # counters since the last measurement: the new revision's, the old one's
+    )
     arms: tuple[Window, Window] | None = None  # the same of an A/B test: A's, the stable revision's, and B's
     verdict: Verdict | str | None = None  # of a complete A/B test, or why there is none

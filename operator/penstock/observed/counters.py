@@ -34,7 +34,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What the pods of one slot have counted from one look to the next."""
+    """What the pods of one slot have counted from one measurement to the next."""
 
     requests: float = 0
     errors: float = 0
@@ -61,12 +61,12 @@ def parse(text: str) -> Counters | None:
 
 
 def window(before: Mapping[str, Counters], now: Mapping[str, Counters]) -> Window:
-    """What was counted between two looks at a slot's pods.
+    """What was counted between two measurements of a slot's pods.
 
     A pod whose counters went down was restarted, and counts from zero. A pod that is seen for the first time counts
-    for nothing yet: counting it from zero would be right if it started after the last look, but nothing tells it from
-    one that did not answer then, whose counters may hold weeks of another time's requests. What a new pod has counted
-    before its first look is, besides, our own smoke test.
+    for nothing yet: counting it from zero would be right if it started after the last measurement, but nothing
+    distinguishes it from one that did not answer then, whose counters may hold weeks of another time's requests. What a
+    new pod has counted before its first measurement is, besides, our own smoke test.
     """
     since = [_since(before[pod], counted) for pod, counted in now.items() if pod in before]
     return _together(since)

@@ -14,11 +14,11 @@ class SeenRoute:
     shares: Mapping[Slot, int] = field(default_factory=dict)
     variant: Slot | None = None  # gets the requests that an A/B test marks
     is_taken: bool = True  # every gateway has acted on what is written now; also while none looks at it
-    is_accepted: bool = False  # and at least one leads its requests by it
+    is_accepted: bool = False  # and at least one routes by it
     refusal: str | None = None  # why one does not, in its own words
 
-    def may_lead_to(self, slot: Slot) -> bool:
-        """Requests may still be led to the slot itself. What a gateway has not acted on yet, may be as it was."""
+    def may_send_to(self, slot: Slot) -> bool:
+        """Requests may still be sent to the slot itself. What a gateway has not acted on yet, may be as it was."""
         return not self.is_taken or self.variant is slot or self.shares.get(slot, 0) > 0
 
 

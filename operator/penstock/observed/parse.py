@@ -179,7 +179,7 @@ def endpoints(obj: Manifest) -> Endpoints:
 
 
 def selected_slot(annotations: Mapping[str, str]) -> Slot | None:
-    """The slot that we last led the traffic to. A selector that says something else was edited, and is put back."""
+    """The slot that we last selected. A selector that says something else was edited, and is put back."""
     slot = annotations.get(names.ANNOTATION_ACTIVE_SLOT)
     return Slot(slot) if slot in tuple(Slot) else None
 

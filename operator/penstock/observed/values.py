@@ -148,12 +148,12 @@ class Seen:
 
     @property
     def is_shared(self) -> bool:
-        """The active Service was last made to lead to both slots."""
+        """The active Service was last made to select both slots."""
         return names.ANNOTATION_SHARED in self.annotations
 
     @property
     def selected_slots(self) -> frozenset[Slot]:
-        """The slots that the active Service was last made to lead to."""
+        """The slots that the active Service was last made to select."""
         return frozenset(Slot if self.is_shared else [self.active])
 
     @property

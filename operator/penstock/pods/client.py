@@ -29,7 +29,7 @@ _LONGEST_METRICS: Final = 2 * 1024 * 1024
 T = TypeVar("T")
 
 
-class Probes(Protocol):
+class PodClient(Protocol):
     @property
     def can_reach_pods(self) -> bool:
         """Whether pods can be asked at all."""
@@ -47,7 +47,7 @@ class Probes(Protocol):
         """What each pod has counted, by its name. Pods that do not answer, or count nothing of ours, are left out."""
 
 
-class NoProbes:
+class NoPodClient:
     """For clusters whose pods cannot be reached from here."""
 
     can_reach_pods = False
@@ -66,7 +66,7 @@ class NoProbes:
         return {}
 
 
-class PodProbes:
+class HttpPodClient:
     """Asks each pod by the given way; our own server, for its progress and its metrics, on `port`."""
 
     can_reach_pods = True

@@ -1,4 +1,4 @@
-"""What the pods had counted at the last look, so that the next one shows what has happened since."""
+"""What the pods had counted at the last measurement, so that the next one shows what has happened since."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -11,18 +11,18 @@ _MOST_PODS: Final = 256  # of one service, the latest first
 
 
 class Samples:
-    """The last counters of each service's pods, in memory only: after a restart the first look sets the base."""
+    """The last counters of each service's pods, in memory only: after a restart the first measurement sets the base."""
 
     def __init__(self) -> None:
         self._last: dict[Key, Mapping[str, Counters]] = {}
         self._next: dict[Key, Mapping[str, Counters]] = {}
 
-    def look(self, key: Key, new: Mapping[str, Counters], *, least: int = 1) -> Window:
-        """What the pods have counted since the last look that saw `least` requests.
+    def measure(self, key: Key, new: Mapping[str, Counters], *, least: int = 1) -> Window:
+        """What the pods have counted since the last measurement that saw `least` requests.
 
-        With fewer the base stays, so that little traffic adds up from look to look until it tells something. A pod
-        that did not answer keeps its base too: one so busy that it misses every other look would never be counted.
-        Until what it saw is recorded (`keep`), a look may be made again and counts the same.
+        With fewer the base stays, so that little traffic adds up over measurements until it tells something. A pod that
+        did not answer keeps its base too: one so busy that it misses every other measurement would never be counted.
+        Until a measurement is recorded (`keep`), it may be made again and counts the same.
         """
         before = self._last.get(key, {})
         window = counters.window(before, new)
@@ -32,7 +32,7 @@ class Samples:
         return window
 
     def keep(self, key: Key) -> None:
-        """Count from the latest look on: what it saw is recorded."""
+        """Count from the latest measurement on: what it saw is recorded."""
         if key in self._next:
             self._last[key] = self._next.pop(key)
 

@@ -1,6 +1,6 @@
-"""The A/B test of a BlueGreen rollout: before the gate, a gateway leads marked requests to the new revision, arm B.
+"""The A/B test of a BlueGreen rollout: before the gate, a gateway sends marked requests to the new revision, arm B.
 
-The test begins when the gateway has taken the route, looks at both arms' counters until it is complete, and is judged
+The test begins when the gateway has taken the route, measures both arms' counters until it is complete, and is judged
 once. The rule for marked requests stays until the switch, so that whoever met the new revision goes on meeting it.
 """
 
@@ -15,7 +15,7 @@ from penstock.observed.answers import Answers, Verdict
 from penstock.rollout import ab_test_statistics, rollback, route_weights
 from penstock.rollout.decision import Asks, Decision, Situation
 
-_NOT_LED: Final = "the A/B test begins when the gateway leads marked requests to revision"
+_NOT_BEGUN: Final = "the A/B test begins when the gateway sends marked requests to revision"
 
 
 class Stay(Protocol):
@@ -29,20 +29,20 @@ def compared(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay)
     spec = s.seen.service.spec.rollout.ab_test
     if spec is None or not route_weights.is_by_route(s):
         return then(s.remembering(ab_test=None))
-    if s.was.is_promoted:
+    if s.recorded.is_promoted:
         return then(s)
-    was = s.was.ab_test
+    was = s.recorded.ab_test
     # A definition older than this field does not keep it.
     is_other = was is not None and was.mark not in (None, ab_test_statistics.mark(spec))
     if was is None or is_other:
         # Counts of other requests are not this test's, and the route is only written with this decision.
         s = s.remembering(ab_test=None)
         waits = "its mark has changed" if is_other else route_weights.lacks_variant(s)
-        if waits is not None or s.stands:
-            on = stay(s, "Waiting", f"{_NOT_LED} {s.current}: {waits or 'it stands still'}", at_a_gate=False)
-            return on if s.stands or on.target != s.current else replace(on, variant=s.seen.idle)
-    s = s.remembering(ab_test=_looked(s, spec))
-    test = s.was.ab_test or AbTestStatus()
+        if waits is not None or s.is_halted:
+            on = stay(s, "Waiting", f"{_NOT_BEGUN} {s.current}: {waits or 'it stands still'}", at_a_gate=False)
+            return on if s.is_halted or on.target != s.current else replace(on, variant=s.seen.idle)
+    s = s.remembering(ab_test=_measured(s, spec))
+    test = s.recorded.ab_test or AbTestStatus()
     follows = ab_test_statistics.outcome(test, auto_promote=s.seen.service.spec.rollout.blue_green.auto_promote)
     if follows == "promote":
         return then(s)
@@ -50,12 +50,12 @@ def compared(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay)
         why = f"revision {s.current} lost its A/B test: {ab_test_statistics.standing(test)}"
         return rollback.fail(s, Reason.AB_TEST_LOST, why)
     on = stay(s, "Waiting", f"A/B test: {ab_test_statistics.standing(test)}{_asked(s, test, follows)}", at_a_gate=True)
-    return on if s.stands or follows == "ask" else _asking(s, on, spec)
+    return on if s.is_halted or follows == "ask" else _asking(s, on, spec)
 
 
 def because(s: Situation) -> str:
     """What a test that could not begin has waited for in vain, if that is it."""
-    is_due = s.available > 0 and s.was.ab_test is None and s.seen.service.spec.rollout.ab_test is not None
+    is_due = s.available > 0 and s.recorded.ab_test is None and s.seen.service.spec.rollout.ab_test is not None
     waits = route_weights.lacks_variant(s) if is_due and route_weights.is_by_route(s) else None
     return f": {waits}" if waits else ""
 
@@ -70,13 +70,13 @@ def _asked(s: Situation, test: AbTestStatus, follows: ab_test_statistics.Outcome
 
 def variant(s: Situation) -> Slot | None:
     """Where marked requests go in a step of the way to the switch: on to where they went, while it answers."""
-    is_led = s.was.ab_test is not None or (s.seen.route is not None and s.seen.route.variant is s.seen.idle)
-    return s.seen.idle if is_led and s.available and s.seen.service.spec.rollout.ab_test else None
+    is_marked = s.recorded.ab_test is not None or (s.seen.route is not None and s.seen.route.variant is s.seen.idle)
+    return s.seen.idle if is_marked and s.available and s.seen.service.spec.rollout.ab_test else None
 
 
-def _looked(s: Situation, spec: AbTest) -> AbTestStatus | None:
+def _measured(s: Situation, spec: AbTest) -> AbTestStatus | None:
     """The test with what this pass has looked at, and with its verdict."""
-    told, answers = s.was.ab_test, s.seen.answers
+    told, answers = s.recorded.ab_test, s.seen.answers
     if answers is None or (told is None and answers.arms is None):
         return told
     if told is None:
@@ -89,13 +89,13 @@ def _looked(s: Situation, spec: AbTest) -> AbTestStatus | None:
 
 
 def _asking(s: Situation, on: Decision, spec: AbTest) -> Decision:
-    """A look at the arms, or the judgement, when it is due and this pass has not had it."""
-    told, answers = s.was.ab_test, s.seen.answers or Answers()
+    """A measurement of the arms, or the judgement, when it is due and this pass has not had it."""
+    told, answers = s.recorded.ab_test, s.seen.answers or Answers()
     if told is None:
         return replace(on, asks=Asks(arms=True))
-    again = ab_test_statistics.next_look_at(told, s.seen.service.spec.rollout.analysis)
-    has_looked = answers.arms is not None
+    again = ab_test_statistics.next_measurement_at(told, s.seen.service.spec.rollout.analysis)
+    has_measured = answers.arms is not None
     if ab_test_statistics.is_complete(told, spec):
-        is_due = answers.verdict is None and (has_looked or s.now >= again)
+        is_due = answers.verdict is None and (has_measured or s.now >= again)
         return replace(on, asks=Asks(judge=told if is_due else None), requeue_at=max(again, s.now))
-    return replace(on, asks=Asks(arms=s.now >= again and not has_looked), requeue_at=max(again, s.now))
+    return replace(on, asks=Asks(arms=s.now >= again and not has_measured), requeue_at=max(again, s.now))

@@ -24,7 +24,7 @@ _MOST: Final = 2**53 - 1  # the largest count that every reader of JSON has exac
 
 
 def begun(spec: AbTest, now: datetime) -> AbTestStatus:
-    """The test when its traffic is first led apart. The look of that moment is the base of the next one."""
+    """The test when its traffic is first split. The measurement of that moment is the base of the next one."""
     return _told(AbTestStatus(mark=mark(spec), started_at=now, last_sample_at=now, ends_at=_end(now, spec)), spec)
 
 
@@ -36,7 +36,7 @@ def mark(spec: AbTest) -> str:
 
 
 def counted(was: AbTestStatus, spec: AbTest, a: Window, b: Window, now: datetime) -> AbTestStatus:
-    """The test after a look that has shown what each arm's pods counted since the last one."""
+    """The test after a measurement that has shown what each arm's pods counted since the last one."""
     bounds = _common_bounds(was, a, b)
     known = {
         "bounds": list(bounds),
@@ -48,10 +48,10 @@ def counted(was: AbTestStatus, spec: AbTest, a: Window, b: Window, now: datetime
     return _told(was.model_copy(update=known), spec)
 
 
-def next_look_at(status: AbTestStatus, analysis: Analysis | None) -> datetime:
-    """When to look again, or to try again what could not be judged. Raises ValueError.
+def next_measurement_at(status: AbTestStatus, analysis: Analysis | None) -> datetime:
+    """When to measure again, or to try again what could not be judged. Raises ValueError.
 
-    One look falls on the end, so that a test is no longer than it has to be.
+    One measurement falls on the end, so that a test is no longer than it has to be.
     """
     if status.last_sample_at is None:
         raise ValueError("the A/B test has not begun")
@@ -62,7 +62,7 @@ def next_look_at(status: AbTestStatus, analysis: Analysis | None) -> datetime:
 
 
 def is_complete(status: AbTestStatus, spec: AbTest) -> bool:
-    """The time is over, both arms have enough requests, and nobody has judged them yet: no look follows."""
+    """The time is over, both arms have enough requests, and nobody has judged them yet: no measurement follows."""
     if status.result is not None or status.started_at is None or status.last_sample_at is None:
         return False
     is_over = status.last_sample_at >= _end(status.started_at, spec)

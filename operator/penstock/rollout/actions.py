@@ -21,7 +21,9 @@ def handled(s: Situation) -> Situation:
     asked = s.seen.service.metadata.annotations.get(names.ANNOTATION_ACTION, "")
     word, _, action_id = asked.partition(":")
     verb, _, argument = word.partition("=")
-    if not asked or (s.was.last_action is not None and s.was.last_action.id == (action_id or asked)[:_LONGEST_ID]):
+    if not asked or (
+        s.recorded.last_action is not None and s.recorded.last_action.id == (action_id or asked)[:_LONGEST_ID]
+    ):
         return s
     try:
         if not action_id or verb not in _VERBS or (argument and verb != "rollback"):
@@ -32,7 +34,7 @@ def handled(s: Situation) -> Situation:
     else:
         result = "Done"
     done = LastAction(
-        number=s.was.last_action.number + 1 if s.was.last_action else 1,
+        number=s.recorded.last_action.number + 1 if s.recorded.last_action else 1,
         verb=verb[:64],
         id=(action_id or asked)[:_LONGEST_ID],
         result=result,
@@ -46,22 +48,22 @@ _LONGEST_ID = 256
 
 
 def _in_flight(s: Situation) -> bool:
-    return s.was.stable_revision not in (None, s.current) and s.was.failed_revision != s.current
+    return s.recorded.stable_revision not in (None, s.current) and s.recorded.failed_revision != s.current
 
 
 def _promote(s: Situation, _: str) -> tuple[Situation, str]:
     _check_promotable(s)
-    if s.was.strategy == "Canary" and s.was.shared_revision != s.current:
+    if s.recorded.strategy == "Canary" and s.recorded.shared_revision != s.current:
         raise _Refused(f"revision {s.current} has no step to leave yet; promote-full leaves them all out")
     return s.remembering(is_promoted=True), f"revision {s.current} {_promoted(s)}"
 
 
 def _promoted(s: Situation) -> str:
     """What follows, and what it waits for."""
-    resumed = " as soon as the rollout is resumed" if s.was.is_paused else ""
-    if s.was.strategy == "Canary":
+    resumed = " as soon as the rollout is resumed" if s.recorded.is_paused else ""
+    if s.recorded.strategy == "Canary":
         return f"goes on to its next step{resumed}"
-    if s.was.switched_at is not None:
+    if s.recorded.switched_at is not None:
         return f"is promoted; the old pods go{resumed}"
     return _takes_over(s)
 
@@ -73,11 +75,11 @@ def _promote_full(s: Situation, _: str) -> tuple[Situation, str]:
 
 
 def _takes_over(s: Situation) -> str:
-    return f"takes over as soon as it is tested{' and the rollout is resumed' if s.was.is_paused else ''}"
+    return f"takes over as soon as it is tested{' and the rollout is resumed' if s.recorded.is_paused else ''}"
 
 
 def _check_promotable(s: Situation) -> None:
-    if not _in_flight(s) or s.was.strategy not in ("BlueGreen", "Canary"):
+    if not _in_flight(s) or s.recorded.strategy not in ("BlueGreen", "Canary"):
         raise _Refused("nothing waits to be promoted")
 
 
@@ -88,32 +90,32 @@ def _abort(s: Situation, _: str) -> tuple[Situation, str]:
 
 
 def _retry(s: Situation, _: str) -> tuple[Situation, str]:
-    if s.was.failed_revision == s.current:
+    if s.recorded.failed_revision == s.current:
         fresh = s.remembering(failed_revision=None, reason=None, started_at=None, latched_replicas=None)
         return fresh, f"revision {s.current} is tried again"
-    is_compared = s.was.ab_test is not None and s.was.tested_at is None and not s.was.is_promoted
-    if _in_flight(s) and is_compared and s.was.latched_replicas is None:
+    is_compared = s.recorded.ab_test is not None and s.recorded.tested_at is None and not s.recorded.is_promoted
+    if _in_flight(s) and is_compared and s.recorded.latched_replicas is None:
         return s.remembering(ab_test=None), "the A/B test starts afresh"
-    if not _in_flight(s) or s.was.analysis is None:
+    if not _in_flight(s) or s.recorded.analysis is None:
         raise _Refused("there is neither a failed revision nor an analysis to try again")
     return s.remembering(analysis=None), "the analysis starts afresh"
 
 
 def _rollback(s: Situation, revision: str) -> tuple[Situation, str]:
-    if _in_flight(s) and revision in ("", s.was.stable_revision):
+    if _in_flight(s) and revision in ("", s.recorded.stable_revision):
         return _given_up(s, Reason.ROLLED_BACK_BY_USER, "was rolled back by the user")
     to = revision or _previous(s)
-    if not to or s.was.stable_revision is None:
+    if not to or s.recorded.stable_revision is None:
         raise _Refused("there is no earlier revision to go back to")
     if to not in s.seen.templates:
         raise _Refused(f"revision {to} is not in the history; `penstock history` lists what is")
-    serving = s.here.revision if s.here else s.was.stable_revision
+    serving = s.active.revision if s.active else s.recorded.stable_revision
     if to == serving:
         raise _Refused(f"revision {to} serves already")
     if to == s.current:
         raise _Refused(f"revision {to} is what the spec asks for: the action retry tries it again")
     after, message = _given_up(s, Reason.ROLLED_BACK_BY_USER, f"was rolled back to {to} by the user")
-    way = s.was.strategy or ("BlueGreen" if s.seen.service.spec.strategy == "BlueGreen" else "RollingUpdate")
+    way = s.recorded.strategy or ("BlueGreen" if s.seen.service.spec.strategy == "BlueGreen" else "RollingUpdate")
     return after.remembering(
         stable_revision=to, strategy=way, latched_replicas=len(s.seen.ready(s.seen.active))
     ), message
@@ -126,7 +128,7 @@ def _pause(s: Situation, _: str) -> tuple[Situation, str]:
 
 
 def _resume(s: Situation, _: str) -> tuple[Situation, str]:
-    if not s.was.is_paused:
+    if not s.recorded.is_paused:
         raise _Refused("the rollout is not paused")
     return s.remembering(is_paused=None), "the rollout goes on"
 

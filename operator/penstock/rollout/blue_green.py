@@ -20,29 +20,29 @@ from penstock.rollout.in_place import promoted, timed_out
 
 def forward(s: Situation) -> Decision:
     """On to the current revision, one step."""
-    return _switched(s) if s.here is not None and s.here.revision == s.current else _coming(s)
+    return _switched(s) if s.active is not None and s.active.revision == s.current else _coming(s)
 
 
 def needs_room(s: Situation) -> bool:
     """Whether this pass decides how many pods the new revision is to have before it takes over."""
-    new = s.there
-    if new is None or new.revision != s.current or s.was.latched_replicas or s.was.switched_at:
+    new = s.idle
+    if new is None or new.revision != s.current or s.recorded.latched_replicas or s.recorded.switched_at:
         return False
     return _preview(s) <= new.available_of_revision < s.wanted
 
 
 def _coming(s: Situation) -> Decision:
     """Before the switch: the new revision is in the idle slot."""
-    latched = s.was.latched_replicas
+    latched = s.recorded.latched_replicas
     if latched is not None:
         return _scaling(s, latched)
-    if causes.is_broken(s.seen, s.seen.active, s.now) and s.available > 0 and not s.stands:
+    if causes.is_broken(s.seen, s.seen.active, s.now) and s.available > 0 and not s.is_halted:
         return _scaling(s, 1)
-    if route_weights.is_still_led_to(s):
+    if route_weights.may_get_requests(s):
         # Neither its own pods' fault nor their time.
         return _step(s, "Preparing", f"revision {s.current} waits for its place", at_a_gate=True)
     # Once it was tested, one that an autoscaler wants more is no reason to begin again.
-    needed = _preview(s) if s.was.tested_at is None and s.was.ab_test is None else 1
+    needed = _preview(s) if s.recorded.tested_at is None and s.recorded.ab_test is None else 1
     if s.available < needed:
         return _step(s, "Preparing", f"{_count(s, needed)} are available")
     return proving.tested(s, then=_tested, stay=_step)
@@ -56,15 +56,15 @@ def _tested(s: Situation) -> Decision:
 def _at_the_gate(s: Situation) -> Decision:
     """Soak time, or the action promote."""
     options = s.seen.service.spec.rollout.blue_green
-    tested_at = s.was.tested_at or s.now
+    tested_at = s.recorded.tested_at or s.now
     opens_at = tested_at + timedelta(seconds=options.auto_promote_after_seconds) if options.auto_promote else None
     s = s.remembering(tested_at=tested_at, gate_opens_at=opens_at)
-    is_open = s.was.is_promoted or (opens_at is not None and s.now >= opens_at)
-    if is_open and not s.stands:
+    is_open = s.recorded.is_promoted or (opens_at is not None and s.now >= opens_at)
+    if is_open and not s.is_halted:
         return _scaling(s, _latch(s))
     gate = f"at {opens_at:%H:%M:%S} UTC, or with the action promote" if opens_at else "with the action promote"
     on = _step(s, "Waiting", f"revision {s.current} is tested and takes over {gate}", at_a_gate=True)
-    return replace(on, requeue_at=None if s.stands else opens_at)
+    return replace(on, requeue_at=None if s.is_halted else opens_at)
 
 
 def _latch(s: Situation) -> int:
@@ -76,20 +76,20 @@ def _latch(s: Situation) -> int:
 def _scaling(s: Situation, latched: int) -> Decision:
     """As many as the old slot had; then the switch."""
     s = s.remembering(latched_replicas=latched)
-    if s.available < latched or s.stands:
+    if s.available < latched or s.is_halted:
         return _step(s, "Scaling", f"{_count(s, latched)} that it needs are available", replicas=latched)
     # It has all that it needs, however late: no deadline ends it here.
-    on = _step(s, "Switching", f"traffic is led to revision {s.current}", replicas=latched, at_a_gate=True)
+    on = _step(s, "Switching", f"traffic is sent to revision {s.current}", replicas=latched, at_a_gate=True)
     switched = changed(on.rollout, is_promoted=None)
     return replace(on, active=s.seen.idle, variant=None, rollout=switched, requeue_at=on.rollout.deadline_at)
 
 
 def _switched(s: Situation) -> Decision:
-    """The selector leads to the new revision."""
-    home = s.there is not None and s.there.revision == s.stable
+    """The selector selects the new revision."""
+    home = s.idle is not None and s.idle.revision == s.stable
     if home and s.wanted and not s.is_stopped and not s.seen.ready(s.seen.active) and s.seen.ready(s.seen.idle):
         return _silent(s)
-    if s.was.switched_at is None and not _has_arrived(s):
+    if s.recorded.switched_at is None and not _has_arrived(s):
         return _post(s, "Switching", f"waiting until all traffic reaches revision {s.current}", clock=True)
     return _holding(s)
 
@@ -99,7 +99,7 @@ def _silent(s: Situation) -> Decision:
     stopped = proving.stopped(s)
     if stopped is not None:
         return rollback.fail(s, Reason.STOPPED_SERVING, stopped)
-    if s.was.switched_at is not None:
+    if s.recorded.switched_at is not None:
         # What the clock showed before the hold is not the time that this takes.
         s = s.remembering(switched_at=None, hold_ends_at=None, analysis=None, progressed_at=s.now)
     waits = f"no pod of revision {s.current} answers for the moment; {s.stable} has the traffic until enough of them do"
@@ -108,14 +108,14 @@ def _silent(s: Situation) -> Decision:
 
 def _holding(s: Situation) -> Decision:
     """The old pods stay up while the new ones prove themselves."""
-    switched_at = s.was.switched_at or s.now
+    switched_at = s.recorded.switched_at or s.now
     ends_at = switched_at + timedelta(seconds=s.seen.service.spec.rollout.blue_green.hold_seconds)
     s = s.remembering(switched_at=switched_at, hold_ends_at=ends_at)
-    s, look_again, verdict = proving.analysed(s, s.seen.service.spec.rollout.analysis)
+    s, measure_again, verdict = proving.analysed(s, s.seen.service.spec.rollout.analysis)
     if verdict == "failed":
         return proving.failed_analysis(s)
     is_over = s.now >= ends_at and verdict == "passed" and _can_do_alone(s)
-    if (is_over or s.was.is_promoted or s.was.is_fully_promoted) and not s.stands:
+    if (is_over or s.recorded.is_promoted or s.recorded.is_fully_promoted) and not s.is_halted:
         return promoted(s)
     told = f"{_standing(s)}; {s.stable} stays up until {ends_at:%H:%M:%S} UTC, or the action promote"
     if s.now >= ends_at and not _can_do_alone(s):
@@ -123,10 +123,10 @@ def _holding(s: Situation) -> Decision:
     if verdict == "no-data":
         told = proving.NO_DATA
     on = _post(s, "Holding", told, clock=False)
-    if s.stands:
+    if s.is_halted:
         return on
-    wake = min((at for at in (ends_at, look_again) if at is not None and at > s.now), default=None)
-    return replace(on, asks=proving.asking(s, look_again), requeue_at=wake)
+    wake = min((at for at in (ends_at, measure_again) if at is not None and at > s.now), default=None)
+    return replace(on, asks=proving.asking(s, measure_again), requeue_at=wake)
 
 
 def _step(
@@ -138,19 +138,19 @@ def _step(
     at_a_gate: bool = False,
 ) -> Decision:
     """A step before the switch: the old slot serves as ever, and the new one has so many pods."""
-    marked, is_overdue = deadline.ticked(s, s.was, s.coming, stands=s.stands or at_a_gate)
+    marked, is_overdue = deadline.ticked(s, s.recorded, s.incoming, is_halted=s.is_halted or at_a_gate)
     if is_overdue:
         return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, f"{timed_out(s)}{ab_test.because(s)}")
     asked = _preview(s) if replicas is None else replicas
     there = beside(s, s.current, asked if s.wanted else 0)
-    serving = s.here.revision if s.here else s.stable
+    serving = s.active.revision if s.active else s.stable
     return Decision(
         rollout=at(s, marked, phase, message, preview_slot=s.seen.idle.value),
         target=s.current,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, serving, s.wanted), s.seen.idle: there},
         variant=ab_test.variant(s),
-        requeue_at=None if s.stands or at_a_gate else marked.deadline_at,
+        requeue_at=None if s.is_halted or at_a_gate else marked.deadline_at,
     )
 
 
@@ -159,31 +159,31 @@ def _post(s: Situation, phase: RolloutPhase, message: str, *, clock: bool) -> De
     marked, is_overdue = _clocked(s, clock=clock)
     if is_overdue and s.seen.ready(s.seen.idle):
         return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
-    latched = s.was.latched_replicas or s.wanted
+    latched = s.recorded.latched_replicas or s.wanted
     # Until all traffic has arrived the number stays: an autoscaler may want fewer than what takes over.
-    wanted = 0 if s.wanted == 0 else s.wanted if s.was.switched_at else max(s.wanted, latched)
+    wanted = 0 if s.wanted == 0 else s.wanted if s.recorded.switched_at else max(s.wanted, latched)
     return Decision(
         rollout=at(s, marked, phase, message),
         target=s.current,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, s.current, wanted), **_held(s)},
-        requeue_at=marked.deadline_at if clock and not s.stands and not is_overdue else None,
+        requeue_at=marked.deadline_at if clock and not s.is_halted and not is_overdue else None,
         is_overdue=is_overdue,
     )
 
 
 def _clocked(s: Situation, *, clock: bool) -> tuple[RolloutStatus, bool]:
     if clock:
-        return deadline.ticked(s, s.was, s.here, stands=s.stands)
-    return changed(s.was, deadline_at=None, paused_at=None), False
+        return deadline.ticked(s, s.recorded, s.active, is_halted=s.is_halted)
+    return changed(s.recorded, deadline_at=None, paused_at=None), False
 
 
 def _held(s: Situation) -> Mapping[Slot, SlotPlan]:
     """The old slot with as many pods as it had at the switch."""
-    if s.there is None or s.there.revision not in s.seen.templates:
+    if s.idle is None or s.idle.revision not in s.seen.templates:
         return {}
-    kept = s.there.wanted if s.there.revision == s.stable and s.wanted else 0
-    return {s.seen.idle: SlotPlan(s.there.revision, kept)}
+    kept = s.idle.wanted if s.idle.revision == s.stable and s.wanted else 0
+    return {s.seen.idle: SlotPlan(s.idle.revision, kept)}
 
 
 def _has_arrived(s: Situation) -> bool:
@@ -194,7 +194,7 @@ def _has_arrived(s: Situation) -> bool:
 
 def _needed(s: Situation) -> int:
     """Pods of the new revision that have to answer."""
-    return min(s.was.latched_replicas or 1, s.wanted or 1)
+    return min(s.recorded.latched_replicas or 1, s.wanted or 1)
 
 
 def _standing(s: Situation) -> str:

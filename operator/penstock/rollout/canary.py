@@ -3,7 +3,7 @@
     Preparing -> Testing -> Scaling, Waiting (once for each step) -> Scaling -> Switching -> Stable
 
 The share is made by the number of pods behind one Service, and by weight for the requests that come through a gateway.
-The first pod is tested before the Service leads to it; from then until one revision is left the Service leads to both
+The first pod is tested before the Service selects it; from then until one revision is left the Service selects both
 slots, and no pod goes before another one answers in its place. Going back is the same way in the other direction. There
 is no hold: the steps are the proof.
 """
@@ -27,12 +27,12 @@ _ALL: Final = 100
 
 def forward(s: Situation) -> Decision:
     """On to the current revision, one step."""
-    if s.here is not None and s.here.revision == s.current:
+    if s.active is not None and s.active.revision == s.current:
         return _arriving(s)
-    if causes.is_broken(s.seen, s.seen.active, s.now) and s.available > 0 and not s.stands:
+    if causes.is_broken(s.seen, s.seen.active, s.now) and s.available > 0 and not s.is_halted:
         # A stable revision that answers nothing never blocks the fix.
         return _serving(_begun(s, len(_steps(s)) + 1))
-    return _serving(s) if s.was.shared_revision else _preparing(s)
+    return _serving(s) if s.recorded.shared_revision else _preparing(s)
 
 
 def is_under_way(s: Situation) -> bool:
@@ -40,15 +40,15 @@ def is_under_way(s: Situation) -> bool:
 
     Pods whose Deployment somebody has deleted from above them are its own again when it is back.
     """
-    is_its_own = s.coming is not None or s.there is None
-    return s.was.strategy == "Canary" and s.was.shared_revision == s.current and is_its_own
+    is_its_own = s.incoming is not None or s.idle is None
+    return s.recorded.strategy == "Canary" and s.recorded.shared_revision == s.current and is_its_own
 
 
 def _preparing(s: Situation) -> Decision:
     """The first pod of the new revision comes up, and is tested before it gets a request."""
     first = route_weights.counts(s, _steps(s)[0].weight)
     pods = both_slots.towards(s, Counts(first.stable, min(first.canary, 1)))
-    if route_weights.is_still_led_to(s):
+    if route_weights.may_get_requests(s):
         return _stay(s, pods, "Preparing", f"revision {s.current} waits for its place", at_a_gate=True)
     if s.available == 0:
         return _stay(s, pods, "Preparing", f"no pod of revision {s.current} is available yet")
@@ -56,8 +56,8 @@ def _preparing(s: Situation) -> Decision:
 
 
 def _first(s: Situation, pods: Counts) -> Decision:
-    """The Service leads to the tested pod too, unless nothing is to move now."""
-    if s.stands:
+    """The Service selects the tested pod too, unless nothing is to move now."""
+    if s.is_halted:
         return _stay(s, pods, "Preparing", f"revision {s.current} is tested")
     return _serving(_begun(s, 1))
 
@@ -70,13 +70,13 @@ def _begun(s: Situation, step: int) -> Situation:
 
 def _serving(s: Situation) -> Decision:
     """Both revisions serve."""
-    weight = _weight(s, s.was.canary.step if s.was.canary else 1)
-    if s.was.canary is not None and s.was.canary.weight not in (None, weight):
+    weight = _weight(s, s.recorded.canary.step if s.recorded.canary else 1)
+    if s.recorded.canary is not None and s.recorded.canary.weight not in (None, weight):
         # The steps were edited: what the pods have shown was for another share.
-        s = s.remembering(canary=CanaryStatus(step=s.was.canary.step), analysis=None, gate_opens_at=None)
+        s = s.remembering(canary=CanaryStatus(step=s.recorded.canary.step), analysis=None, gate_opens_at=None)
     target = _target(s, weight)
     s = _routed(s, target, weight)
-    told = s.was.canary or CanaryStatus()
+    told = s.recorded.canary or CanaryStatus()
     if not s.seen.ready(s.seen.idle):
         return _silent(s, target)
     if told.step > len(_steps(s)):
@@ -91,7 +91,7 @@ def _serving(s: Situation) -> Decision:
 
 def _routed(s: Situation, target: Counts, weight: int) -> Situation:
     """With the step's share as pods and, behind a gateway, its route are to make it."""
-    told = s.was.canary or CanaryStatus()
+    told = s.recorded.canary or CanaryStatus()
     low = _weight(s, told.step - 1) if told.step > 1 else 0
     told = told.model_copy(update={"weight": weight, "routed": route_weights.meant(s, target, low=low, high=weight)})
     s = s.remembering(canary=told)
@@ -107,7 +107,7 @@ def _lacks(s: Situation, target: Counts) -> str | None:
 
 
 def _silent(s: Situation, target: Counts) -> Decision:
-    """None of the new pods answers: the Service leads to the old ones alone meanwhile, by itself."""
+    """None of the new pods answers: the Service selects the old ones alone meanwhile, by itself."""
     stopped = proving.stopped(s)
     if stopped is not None and s.seen.is_shared and s.seen.ready(s.seen.active) and not s.is_stopped:
         return rollback.fail(s, Reason.STOPPED_SERVING, stopped)
@@ -119,27 +119,27 @@ def _silent(s: Situation, target: Counts) -> Decision:
 def _target(s: Situation, weight: int) -> Counts:
     """The step's pods; a paused rollout stays at the share that it has, whatever the autoscaler wants meanwhile."""
     there = both_slots.written(s)
-    if not s.was.is_paused or there.total == 0:
+    if not s.recorded.is_paused or there.total == 0:
         return route_weights.counts(s, weight)
     if s.wanted <= there.total <= s.wanted + 1:
         return there
-    routed = s.was.canary.routed if s.was.canary and route_weights.is_by_route(s) else None
+    routed = s.recorded.canary.routed if s.recorded.canary and route_weights.is_by_route(s) else None
     return route_weights.counts(s, round(100 * there.canary / there.total) if routed is None else routed)
 
 
 def _proving(s: Situation, target: Counts) -> Decision:
     """The step's pods answer: its time, and the analysis of what they answer."""
-    told = s.was.canary or CanaryStatus()
+    told = s.recorded.canary or CanaryStatus()
     step, reached_at = _steps(s)[told.step - 1], told.reached_at or s.now
     ends_at = None if step.pause else reached_at + timedelta(seconds=_lasts(step))
     told = told.model_copy(update={"reached_at": reached_at})
     s = s.remembering(canary=told, gate_opens_at=ends_at)
-    s, look_again, verdict = proving.analysed(s, s.seen.service.spec.rollout.analysis or Analysis())
+    s, measure_again, verdict = proving.analysed(s, s.seen.service.spec.rollout.analysis or Analysis())
     if verdict == "failed":
         return proving.failed_analysis(s)
     is_over = ends_at is not None and s.now >= ends_at and verdict == "passed"
-    if (is_over or s.was.is_promoted or s.was.is_fully_promoted) and not s.stands:
-        return _serving(_begun(s, len(_steps(s)) + 1 if s.was.is_fully_promoted else told.step + 1))
+    if (is_over or s.recorded.is_promoted or s.recorded.is_fully_promoted) and not s.is_halted:
+        return _serving(_begun(s, len(_steps(s)) + 1 if s.recorded.is_fully_promoted else told.step + 1))
     goes_on = f"at {ends_at:%H:%M:%S} UTC, or with the action promote" if ends_at else "with the action promote"
     waits = proving.NO_DATA if verdict == "no-data" else f"it goes on {goes_on}"
     on = _stay(
@@ -149,23 +149,23 @@ def _proving(s: Situation, target: Counts) -> Decision:
         f"{_step_with(s, target)}: {waits}",
         at_a_gate=True,
     )
-    if s.stands:
+    if s.is_halted:
         return on
-    wake = min((at for at in (ends_at, look_again) if at is not None and at > s.now), default=None)
-    return replace(on, asks=proving.asking(s, look_again), requeue_at=wake)
+    wake = min((at for at in (ends_at, measure_again) if at is not None and at > s.now), default=None)
+    return replace(on, asks=proving.asking(s, measure_again), requeue_at=wake)
 
 
 def _ending(s: Situation, target: Counts) -> Decision:
     """The last old pods go; then the Service selects the new ones alone."""
     pods, there = both_slots.towards(s, target), both_slots.answering(s)
     is_alone = both_slots.written(s).stable == 0 and not s.seen.ready(s.seen.active) and there.canary > 0
-    if not is_alone or s.stands:
+    if not is_alone or s.is_halted:
         waits = f"{there.canary} of {target.canary} new pods answer, {there.stable} old ones still do"
         if there.canary >= target.canary and (untaken := route_weights.lacks(s)):
             waits = f"{waits}: {untaken}"
         return _stay(s, pods, "Scaling", f"revision {s.current} takes over: {waits}")
     # It has all that it needs, however late: no deadline ends it here.
-    on = _stay(s, pods, "Switching", f"traffic is led to revision {s.current} alone", at_a_gate=True)
+    on = _stay(s, pods, "Switching", f"traffic is sent to revision {s.current} alone", at_a_gate=True)
     alone = changed(on.rollout, shared_revision=None)
     # The endpoints are the same before and after: no event would tell that the Service has been written.
     return replace(on, active=s.seen.idle, rollout=alone, shares={}, requeue_at=s.now)
@@ -175,7 +175,7 @@ def _arriving(s: Situation) -> Decision:
     """The selector names the new revision's slot alone."""
     if rollback.is_reached(s):
         return promoted(s)
-    marked, is_overdue = deadline.ticked(s, s.was, s.here, stands=s.stands)
+    marked, is_overdue = deadline.ticked(s, s.recorded, s.active, is_halted=s.is_halted)
     if is_overdue:
         return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
     told = f"waiting until all traffic reaches revision {s.current}"
@@ -184,15 +184,15 @@ def _arriving(s: Situation) -> Decision:
         target=s.current,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, s.current, s.wanted), **parked(s)},
-        requeue_at=None if s.stands else marked.deadline_at,
+        requeue_at=None if s.is_halted else marked.deadline_at,
     )
 
 
 def _stay(s: Situation, pods: Counts, phase: RolloutPhase, message: str, *, at_a_gate: bool = False) -> Decision:
     """With so many pods of each revision, until what the message says."""
-    marked, is_overdue = deadline.ticked(s, s.was, s.coming, stands=s.stands or at_a_gate)
+    marked, is_overdue = deadline.ticked(s, s.recorded, s.incoming, is_halted=s.is_halted or at_a_gate)
     if is_overdue:
-        untaken = route_weights.lacks(s) if s.was.shared_revision else None
+        untaken = route_weights.lacks(s) if s.recorded.shared_revision else None
         because = f": {untaken}" if untaken else ""
         return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, f"{timed_out(s)}{because}")
     return Decision(
@@ -200,13 +200,13 @@ def _stay(s: Situation, pods: Counts, phase: RolloutPhase, message: str, *, at_a
         target=s.current,
         active=s.seen.active,
         slots={s.seen.active: _stable_plan(s, pods), s.seen.idle: beside(s, s.current, pods.canary)},
-        shares=route_weights.weights(s) if s.was.shared_revision else {},
-        requeue_at=None if s.stands or at_a_gate else marked.deadline_at,
+        shares=route_weights.weights(s) if s.recorded.shared_revision else {},
+        requeue_at=None if s.is_halted or at_a_gate else marked.deadline_at,
     )
 
 
 def _stable_plan(s: Situation, pods: Counts) -> SlotPlan:
-    return slot_plan(s, s.here.revision if s.here else s.stable, pods.stable)
+    return slot_plan(s, s.active.revision if s.active else s.stable, pods.stable)
 
 
 def _steps(s: Situation) -> list[CanaryStep]:
@@ -228,4 +228,4 @@ def _step_with(s: Situation, target: Counts) -> str:
 
 
 def _step_of(s: Situation) -> str:
-    return f"step {s.was.canary.step if s.was.canary else 1} of {len(_steps(s))}"
+    return f"step {s.recorded.canary.step if s.recorded.canary else 1} of {len(_steps(s))}"

@@ -1,6 +1,6 @@
 """How many pods of the stable and of the new revision serve together, so that traffic is shared as a step asks.
 
-The active Service leads to both slots, and each pod gets as much as any other: the share is made by their number.
+The active Service selects both slots, and each pod gets as much as any other: the share is made by their number.
 """
 
 from dataclasses import dataclass, field, replace

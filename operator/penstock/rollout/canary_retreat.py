@@ -10,14 +10,14 @@ from penstock.rollout.decision import WAITING, Decision, Situation, as_it_is, at
 
 
 def give_way(s: Situation, phase: RolloutPhase, message: str) -> Decision:
-    """A canary's pods end as the stable revision's come back; the Service leads to both until none of them is left."""
-    now = both_slots.written(s) if s.was.is_paused else _ending(s)
+    """A canary's pods end as the stable revision's come back; the Service selects both until none of them is left."""
+    now = both_slots.written(s) if s.recorded.is_paused else _ending(s)
     # Its own clock begins when it is the next one's turn.
-    paused_at = None if phase == "Aborting" else s.was.paused_at or s.now
+    paused_at = None if phase == "Aborting" else s.recorded.paused_at or s.now
     if not s.seen.ready(s.seen.active) and s.wanted:
         message = f"{message}{WAITING}no pod of revision {s.stable} answers"
     return Decision(
-        rollout=at(s, changed(s.was, paused_at=paused_at), phase, message),
+        rollout=at(s, changed(s.recorded, paused_at=paused_at), phase, message),
         target=s.stable if phase == "Aborting" else s.current,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, s.stable, now.stable), **as_it_is(s, now.canary)},
@@ -44,12 +44,12 @@ def to_the_next(s: Situation) -> Decision:
     takes the place of the broken one.
     """
     is_all_there_is = s.seen.ready(s.seen.idle) and causes.is_broken(s.seen, s.seen.active, s.now)
-    if s.stands or not is_all_there_is:
+    if s.is_halted or not is_all_there_is:
         return give_way(s, "Preparing", "an earlier canary ends")
-    told = f"traffic is led to revision {s.was.shared_revision} alone: no pod of {s.stable} answers"
+    told = f"traffic is sent to revision {s.recorded.shared_revision} alone: no pod of {s.stable} answers"
     now = both_slots.written(s)
     return Decision(
-        rollout=changed(s.was, phase="Preparing", message=told, shared_revision=None),
+        rollout=changed(s.recorded, phase="Preparing", message=told, shared_revision=None),
         target=s.current,
         active=s.seen.idle,
         slots={s.seen.active: slot_plan(s, s.stable, now.stable), **as_it_is(s, now.canary)},

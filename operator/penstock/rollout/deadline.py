@@ -12,33 +12,33 @@ from penstock.rollout.decision import Situation, changed
 
 
 def ticked(
-    s: Situation, to: RolloutStatus, deployment: SeenDeployment | None, *, stands: bool
+    s: Situation, to: RolloutStatus, deployment: SeenDeployment | None, *, is_halted: bool
 ) -> tuple[RolloutStatus, bool]:
     """The status with its marks and its clock brought up to date, and whether the time is over."""
     available, loaded = _available(deployment, s.current), _loaded(s, deployment)
-    high_available, high_loaded = s.was.available_replicas or 0, s.was.loaded_bytes or 0
+    high_available, high_loaded = s.recorded.available_replicas or 0, s.recorded.loaded_bytes or 0
     if available > high_available or loaded > high_loaded:
         progressed_at, paused_at = s.now, None
     else:
-        progressed_at, paused_at = _clock(s.was, s.now, stands=stands)
+        progressed_at, paused_at = _clock(s.recorded, s.now, is_halted=is_halted)
     deadline_at = progressed_at + timedelta(seconds=s.seen.service.spec.rollout.progress_deadline_seconds)
     marked = changed(
         to,
         progressed_at=progressed_at,
         deadline_at=deadline_at,
-        paused_at=(paused_at or s.now) if stands else None,
+        paused_at=(paused_at or s.now) if is_halted else None,
         available_replicas=max(available, high_available) or None,
         # A pod that has become available no longer tells its bytes: the next one's are counted from here.
         loaded_bytes=(loaded if available > high_available else max(loaded, high_loaded)) or None,
     )
-    return marked, not stands and s.now >= deadline_at
+    return marked, not is_halted and s.now >= deadline_at
 
 
-def _clock(was: RolloutStatus, now: datetime, *, stands: bool) -> tuple[datetime, datetime | None]:
-    """When it last progressed, and since when the clock stands still."""
+def _clock(was: RolloutStatus, now: datetime, *, is_halted: bool) -> tuple[datetime, datetime | None]:
+    """When it last progressed, and since when the clock is_halted still."""
     # A clock that was set back must not hand out more time than the deadline allows.
     progressed = min(was.progressed_at or now, now)
-    if was.paused_at is None or stands:
+    if was.paused_at is None or is_halted:
         return progressed, was.paused_at
     return progressed + max(now - was.paused_at, timedelta()), None
 

@@ -22,36 +22,36 @@ from penstock.rollout.plan import Plan, plan
 def decide(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, is_stopped: bool) -> Decision:
     """Decide from the recorded rollout, the pods and the time. `wanted`: pods that the service is to have."""
     s = _situation(seen, causes, now, wanted=wanted, is_stopped=is_stopped)
-    if s.was.stable_revision is not None and s.current in (s.was.stable_revision, s.was.failed_revision):
+    if s.recorded.stable_revision is not None and s.current in (s.recorded.stable_revision, s.recorded.failed_revision):
         decision = rollback.back(s)
-    elif s.was.shared_revision and not canary.is_under_way(s):
+    elif s.recorded.shared_revision and not canary.is_under_way(s):
         # The pods of an earlier canary make room first.
         decision = canary_retreat.to_the_next(s)
-    elif _is_led_by_another(s):
+    elif _is_another_active(s):
         decision = rollback.switch_back(s)
-    elif s.was.strategy == "BlueGreen" and s.was.stable_revision is not None:
+    elif s.recorded.strategy == "BlueGreen" and s.recorded.stable_revision is not None:
         decision = blue_green.forward(s)
-    elif s.was.strategy == "Canary" and s.was.stable_revision is not None:
+    elif s.recorded.strategy == "Canary" and s.recorded.stable_revision is not None:
         decision = canary.forward(s)
     else:
         decision = in_place.forward(s)
-    decision = route_weights.keeping_what_is_led_to(s, decision)
+    decision = route_weights.keeping_what_gets_requests(s, decision)
     return replace(decision, rollout=_about(decision, s))
 
 
 def needs_room(seen: Seen, now: datetime, *, wanted: int) -> bool:
     """Whether a plan is to be made in this pass, for which the free capacity has to be known."""
     s = _asked(Situation(seen, remembered(seen, now), now, wanted, is_stopped=False, causes=()))
-    if s.was.stable_revision is None:
+    if s.recorded.stable_revision is None:
         return False
     if _is_new(s):
         return seen.service.spec.strategy == "Auto"
-    return s.was.strategy == "BlueGreen" and _is_begun(s) and blue_green.needs_room(s)
+    return s.recorded.strategy == "BlueGreen" and _is_begun(s) and blue_green.needs_room(s)
 
 
 def _situation(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, is_stopped: bool) -> Situation:
     s = _asked(Situation(seen, remembered(seen, now), now, wanted, is_stopped, causes))
-    return replace(s, was=_begin(s)) if _is_new(s) else s
+    return replace(s, recorded=_begin(s)) if _is_new(s) else s
 
 
 def _asked(s: Situation) -> Situation:
@@ -61,17 +61,17 @@ def _asked(s: Situation) -> Situation:
 
 def _is_new(s: Situation) -> bool:
     """The revision of the spec is to be begun."""
-    return s.current not in (s.was.stable_revision, s.was.failed_revision) and not _is_begun(s)
+    return s.current not in (s.recorded.stable_revision, s.recorded.failed_revision) and not _is_begun(s)
 
 
-def _is_led_by_another(s: Situation) -> bool:
+def _is_another_active(s: Situation) -> bool:
     """A new revision held the traffic when the spec changed again: the base of the next one is what is stable.
 
     Unless that is broken: it would block the fix, which then takes its place.
     """
-    if s.was.strategy not in ("BlueGreen", "Canary") or s.here is None or s.there is None:
+    if s.recorded.strategy not in ("BlueGreen", "Canary") or s.active is None or s.idle is None:
         return False
-    is_another = s.here.revision not in (s.stable, s.current) and s.there.revision == s.was.stable_revision
+    is_another = s.active.revision not in (s.stable, s.current) and s.idle.revision == s.recorded.stable_revision
     return is_another and not causes.is_broken(s.seen, s.seen.idle, s.now)
 
 
@@ -82,26 +82,26 @@ def _released(s: Situation) -> Situation:
 
 
 def _is_begun(s: Situation) -> bool:
-    return s.was.current_revision == s.current and s.was.started_at is not None
+    return s.recorded.current_revision == s.current and s.recorded.started_at is not None
 
 
 def _begin(s: Situation) -> RolloutStatus:
     """A new attempt: nothing of an earlier one leaks into it but what serves now."""
     chosen = _plan(s)
     return RolloutStatus(
-        stable_revision=s.was.stable_revision,
+        stable_revision=s.recorded.stable_revision,
         current_revision=s.current,
         strategy=chosen.way if chosen else None,
         plan=chosen.message if chosen else None,
         max_surge=chosen.max_surge if chosen else None,
         latched_replicas=_placed(s, chosen.max_surge) if chosen and chosen.max_surge is not None else None,
-        preview_slot=s.was.preview_slot,
-        shared_revision=s.was.shared_revision,
-        last_action=s.was.last_action,
+        preview_slot=s.recorded.preview_slot,
+        shared_revision=s.recorded.shared_revision,
+        last_action=s.recorded.last_action,
         started_at=s.now,
         progressed_at=s.now,
         # A wiped status of this very revision: what the Service remembers of its actions holds on.
-        **({} if s.was.current_revision else _of_actions(s.was)),
+        **({} if s.recorded.current_revision else _of_actions(s.recorded)),
     )
 
 
@@ -127,18 +127,18 @@ def _placed(s: Situation, surge: int) -> int | None:
 
 def _plan(s: Situation) -> Plan | None:
     """How the new revision is to come; a first deployment needs no plan."""
-    if s.was.stable_revision is None:
+    if s.recorded.stable_revision is None:
         return None
-    here, there = s.here, s.there
+    here, there = s.active, s.idle
     strategy = s.seen.service.spec.strategy
-    is_second_set_up = there is not None and there.wanted > 0 and not s.was.shared_revision
+    is_second_set_up = there is not None and there.wanted > 0 and not s.recorded.shared_revision
     # Pods that only stay until a gateway has let go of them are no second set.
-    is_second_set_up = is_second_set_up and not route_weights.is_still_led_to(s)
+    is_second_set_up = is_second_set_up and not route_weights.may_get_requests(s)
     if is_second_set_up and strategy == "Auto":
         return Plan("BlueGreen", None, "BlueGreen: a second set of pods is up already")
-    is_in_place = not is_second_set_up and here is not None and here.revision != s.was.stable_revision
+    is_in_place = not is_second_set_up and here is not None and here.revision != s.recorded.stable_revision
     if is_in_place and strategy in ("Auto", "BlueGreen", "Canary"):
-        return Plan("RollingUpdate", s.was.max_surge, "RollingUpdate: another one was under way in place")
+        return Plan("RollingUpdate", s.recorded.max_surge, "RollingUpdate: another one was under way in place")
     return plan(strategy, s.wanted, s.seen.room)
 
 
@@ -148,6 +148,6 @@ def _about(decision: Decision, s: Situation) -> RolloutStatus:
         update={
             "current_revision": s.current,
             "active_slot": decision.active.value,
-            "last_action": s.was.last_action,
+            "last_action": s.recorded.last_action,
         }
     )

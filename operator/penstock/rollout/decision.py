@@ -30,7 +30,7 @@ class Asks:
     """What the pods are to be asked before the decision can go on: the answers come with the same pass."""
 
     smoke: frozenset[str] = frozenset()  # pods to send the smoke test to
-    look: bool = False  # at the counters of both slots' pods
+    measure: bool = False  # at the counters of both slots' pods
     arms: bool = False  # the same, for an A/B test
     judge: AbTestStatus | None = None  # this A/B test, which is complete
 
@@ -71,12 +71,12 @@ class Decision:
 
     @property
     def is_shared(self) -> bool:
-        """The Service leads to both slots."""
+        """The Service selects both slots."""
         return self.rollout.shared_revision is not None
 
     @property
     def selected(self) -> frozenset[Slot]:
-        """The slots that the Service is to lead to."""
+        """The slots that the Service is to select."""
         return frozenset(Slot if self.is_shared else [self.active])
 
     @property
@@ -95,7 +95,7 @@ class Situation:
     """All that a decision rests on. `is_stopped`: hands off, no pods wanted, or refused by the API server."""
 
     seen: Seen
-    was: RolloutStatus
+    recorded: RolloutStatus
     now: datetime
     wanted: int
     is_stopped: bool
@@ -108,32 +108,32 @@ class Situation:
     @property
     def stable(self) -> str:
         """The revision to go back to; before the first update, the one that there is."""
-        return self.was.stable_revision or self.current
+        return self.recorded.stable_revision or self.current
 
     @property
-    def stands(self) -> bool:
+    def is_halted(self) -> bool:
         """No step is taken now, and no time counts."""
-        return self.is_stopped or bool(self.was.is_paused)
+        return self.is_stopped or bool(self.recorded.is_paused)
 
     @property
-    def here(self) -> SeenDeployment | None:
+    def active(self) -> SeenDeployment | None:
         """The Deployment of the slot that serves."""
         return self.seen.slots.get(self.seen.active)
 
     @property
-    def there(self) -> SeenDeployment | None:
+    def idle(self) -> SeenDeployment | None:
         """The Deployment of the other slot."""
         return self.seen.slots.get(self.seen.idle)
 
     @property
-    def seated(self) -> int:
+    def placeable(self) -> int:
         """Pods to have while they are replaced in place: no more than had room when that began."""
-        return min(self.wanted, self.was.latched_replicas or self.wanted)
+        return min(self.wanted, self.recorded.latched_replicas or self.wanted)
 
     @property
-    def coming(self) -> SeenDeployment | None:
+    def incoming(self) -> SeenDeployment | None:
         """The Deployment of the other slot, if it runs the new revision."""
-        return self.there if self.there is not None and self.there.revision == self.current else None
+        return self.idle if self.idle is not None and self.idle.revision == self.current else None
 
     @property
     def available(self) -> int:
@@ -141,12 +141,12 @@ class Situation:
 
         By the Deployment's count and by the pods themselves: the count still holds pods that are going already.
         """
-        new = self.coming
+        new = self.incoming
         ready = sum(1 for pod in self.seen.ready(self.seen.idle) if pod.revision == self.current)
         return min(new.available_of_revision, ready) if new is not None and new.is_observed else 0
 
     def remembering(self, **fields: Any) -> "Situation":
-        return replace(self, was=changed(self.was, **fields))
+        return replace(self, recorded=changed(self.recorded, **fields))
 
 
 def changed(status: RolloutStatus, **fields: Any) -> RolloutStatus:
@@ -159,18 +159,18 @@ def changed(status: RolloutStatus, **fields: Any) -> RolloutStatus:
 
 def at(s: Situation, marked: RolloutStatus, phase: RolloutPhase, message: str, **fields: Any) -> RolloutStatus:
     """The status of a step of the way forward, or of one that the user has paused."""
-    return changed(marked, phase="RolloutPaused" if s.was.is_paused else phase, message=message, **fields)
+    return changed(marked, phase="RolloutPaused" if s.recorded.is_paused else phase, message=message, **fields)
 
 
 def slot_plan(s: Situation, revision: str, replicas: int) -> SlotPlan:
     """How the slot's Deployment is written while nothing in it is replaced, and when something is in place."""
     strategy = s.seen.service.spec.strategy
-    is_under_way = s.was.started_at is not None and s.was.stable_revision is not None
+    is_under_way = s.recorded.started_at is not None and s.recorded.stable_revision is not None
     if strategy in ("RollingUpdate", "Recreate") and not is_under_way:
         return SlotPlan(revision, replicas, strategy)
     # What the last rollout did stays, so that its end writes nothing.
-    way = s.was.strategy if s.was.strategy in ("RollingUpdate", "Recreate") else "RollingUpdate"
-    return SlotPlan(revision, replicas, way, s.was.max_surge)
+    way = s.recorded.strategy if s.recorded.strategy in ("RollingUpdate", "Recreate") else "RollingUpdate"
+    return SlotPlan(revision, replicas, way, s.recorded.max_surge)
 
 
 def parked(s: Situation) -> dict[Slot, SlotPlan]:
@@ -183,8 +183,8 @@ def parked(s: Situation) -> dict[Slot, SlotPlan]:
 
 def _beside(s: Situation) -> str | None:
     """What the other slot runs. A Deployment deleted from above its pods comes back for them: nobody else ends them."""
-    if s.there is not None:
-        return s.there.revision
+    if s.idle is not None:
+        return s.idle.revision
     left = (pod.revision for pod in s.seen.pods if pod.slot == s.seen.idle and not pod.is_leaving)
     return next(left, None)
 
@@ -200,6 +200,6 @@ def as_it_is(s: Situation, replicas: int | None = None) -> dict[Slot, SlotPlan]:
     plans = parked(s)
     if s.wanted == 0:
         return plans
-    had = s.there.wanted if s.there else 0
+    had = s.idle.wanted if s.idle else 0
     kept = had if replicas is None else replicas
     return {slot: replace(plan, replicas=kept) for slot, plan in plans.items()}

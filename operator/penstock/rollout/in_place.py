@@ -16,10 +16,10 @@ from penstock.rollout.decision import Decision, Situation, changed, parked, slot
 
 def forward(s: Situation) -> Decision:
     """On to the current revision, until it is rolled out or its time is over."""
-    if not s.stands and is_rolled_out(s.seen, s.current):
+    if not s.is_halted and is_rolled_out(s.seen, s.current):
         return promoted(s)
-    began, is_overdue = deadline.ticked(s, s.was, s.here, stands=s.stands)
-    phase = "RolloutPaused" if s.was.is_paused else "Progressing" if s.was.stable_revision else "Deploying"
+    began, is_overdue = deadline.ticked(s, s.recorded, s.active, is_halted=s.is_halted)
+    phase = "RolloutPaused" if s.recorded.is_paused else "Progressing" if s.recorded.stable_revision else "Deploying"
     on = replace(
         _here(s), rollout=changed(began, phase=phase, message=_standing(s)), requeue_at=_deadline(s, is_overdue, began)
     )
@@ -48,17 +48,19 @@ def is_rolled_out(seen: Seen, revision: str) -> bool:
 
 
 def _here(s: Situation) -> Decision:
-    plan = replace(slot_plan(s, s.current, s.seated), is_paused=bool(s.was.is_paused))
-    return Decision(rollout=s.was, target=s.current, active=s.seen.active, slots={s.seen.active: plan, **parked(s)})
+    plan = replace(slot_plan(s, s.current, s.placeable), is_paused=bool(s.recorded.is_paused))
+    return Decision(
+        rollout=s.recorded, target=s.current, active=s.seen.active, slots={s.seen.active: plan, **parked(s)}
+    )
 
 
 def _deadline(s: Situation, is_overdue: bool, began: RolloutStatus) -> datetime | None:
-    return None if is_overdue or s.stands else began.deadline_at
+    return None if is_overdue or s.is_halted else began.deadline_at
 
 
 def _given_up(s: Situation, on: Decision) -> Decision:
     failed = timed_out(s)
-    if s.was.stable_revision is None or s.was.stable_revision not in s.seen.templates:
+    if s.recorded.stable_revision is None or s.recorded.stable_revision not in s.seen.templates:
         # There is nothing to go back to, and the cause may yet go away: keep trying, and say so.
         return replace(on, rollout=changed(on.rollout, message=failed), is_overdue=True)
     return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, failed)
@@ -73,11 +75,13 @@ def timed_out(s: Situation) -> str:
 
 
 def _standing(s: Situation) -> str:
-    deployment = s.here
-    if s.was.is_paused:
+    deployment = s.active
+    if s.recorded.is_paused:
         return "paused; the action resume goes on, and abort goes back"
     if deployment is None or deployment.revision != s.current or not deployment.is_observed:
         return f"revision {s.current} is being started"
     done = f"{deployment.available_of_revision} of {deployment.wanted} pods of revision {s.current} are available"
     old = deployment.replicas - deployment.updated
-    return f"{done}, {old} of {s.was.stable_revision} still there" if s.was.stable_revision and old > 0 else done
+    return (
+        f"{done}, {old} of {s.recorded.stable_revision} still there" if s.recorded.stable_revision and old > 0 else done
+    )

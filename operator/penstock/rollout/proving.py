@@ -23,7 +23,7 @@ def tested(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay) -
     untested = _untested(s)
     if not untested:
         return then(s)
-    told = s.was.smoke_test
+    told = s.recorded.smoke_test
     if s.seen.answers is not None:
         told = smoke.record(told, {pod: text for pod, text in s.seen.answers.smoke.items() if pod in untested})
         s = s.remembering(smoke_test=told.model_copy(update={"last_attempt_at": s.now}))
@@ -34,8 +34,8 @@ def tested(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay) -
             return then(s)
     because = f": {told.message}" if told is not None and told.failures else ""
     on = stay(s, "Testing", f"{len(untested)} pods still have to pass the smoke test{because}")
-    last = s.was.smoke_test.last_attempt_at if s.was.smoke_test else None
-    if s.stands or on.phase != "Testing":
+    last = s.recorded.smoke_test.last_attempt_at if s.recorded.smoke_test else None
+    if s.is_halted or on.phase != "Testing":
         return on
     if last is not None and s.now < last + _TEST_AGAIN_AFTER:
         again = last + _TEST_AGAIN_AFTER
@@ -47,26 +47,30 @@ def _untested(s: Situation) -> frozenset[str]:
     """Pods of the new revision that have not passed; none where there is no test, or nobody to make it."""
     if not s.seen.is_smoke_tested:
         return frozenset()
-    passed = s.was.smoke_test.passed if s.was.smoke_test else []
+    passed = s.recorded.smoke_test.passed if s.recorded.smoke_test else []
     ready = (pod for pod in s.seen.ready(s.seen.idle) if pod.revision == s.current)
     return frozenset(pod.name for pod in ready if pod.name not in passed)
 
 
 def analysed(s: Situation, spec: Analysis | None) -> tuple[Situation, datetime | None, Outcome]:
-    """The analysis with what this pass has looked at, when to look again, and what it says."""
+    """The analysis with what this pass has looked at, when to measure again, and what it says."""
     if spec is None:
         return s, None, "passed"
-    told, looked = s.was.analysis, s.seen.answers.looked if s.seen.answers else None
-    if told is None and looked is None:
+    told, measured = s.recorded.analysis, s.seen.answers.measured if s.seen.answers else None
+    if told is None and measured is None:
         return s, s.now, "running"
-    # The first look is the base of the next one: what it counts may be from before the traffic came.
+    # The first measurement is the base of the next one: what it counts may be from before the traffic came.
     if told is None:
         told = analysis.record(None, None, s.now).model_copy(update={"last_sample_at": s.now})
-    elif looked is not None:
-        told = analysis.record(told, analysis.judge(*looked, spec), s.now)
+    elif measured is not None:
+        told = analysis.record(told, analysis.judge(*measured, spec), s.now)
     verdict = analysis.outcome(told, spec, s.now)
     # What has passed is looked at as long as its step or its hold lasts: it may fail yet.
-    return s.remembering(analysis=told), analysis.next_look_at(told, spec) if verdict != "failed" else None, verdict
+    return (
+        s.remembering(analysis=told),
+        analysis.next_measurement_at(told, spec) if verdict != "failed" else None,
+        verdict,
+    )
 
 
 def stopped(s: Situation) -> str | None:
@@ -79,15 +83,15 @@ def stopped(s: Situation) -> str | None:
 
 
 def failed_analysis(s: Situation) -> Decision:
-    """Back to the stable revision, with what the last look found."""
-    found = s.was.analysis.message if s.was.analysis else ""
+    """Back to the stable revision, with what the last measurement found."""
+    found = s.recorded.analysis.message if s.recorded.analysis else ""
     return rollback.fail(s, Reason.ANALYSIS_FAILED, f"revision {s.current} failed its analysis: {found}")
 
 
-def asking(s: Situation, look_again: datetime | None) -> Asks:
-    """A look at the counters, when it is due and this pass has not had it."""
-    has_looked = s.seen.answers is not None and s.seen.answers.looked is not None
-    return Asks(look=look_again is not None and s.now >= look_again and not has_looked)
+def asking(s: Situation, measure_again: datetime | None) -> Asks:
+    """A measurement of the counters, when it is due and this pass has not had it."""
+    has_measured = s.seen.answers is not None and s.seen.answers.measured is not None
+    return Asks(measure=measure_again is not None and s.now >= measure_again and not has_measured)
 
 
 NO_DATA: Final = "the analysis has seen too few requests: it waits for traffic, or the action promote, retry or abort"

@@ -2,7 +2,7 @@
 
 Going back asks nothing of the revision it leaves: that one may be crash-looping. The only condition is that the stable
 one has a pod that answers; until then the traffic stays where it is. The pods of the failed revision go only when
-nothing leads to them any more.
+nothing selects them any more.
 """
 
 from datetime import timedelta
@@ -30,7 +30,7 @@ _ASKED_FOR: Final = (Reason.ABORTED_BY_USER, Reason.ROLLED_BACK_BY_USER)
 
 def fail(s: Situation, reason: Reason, message: str) -> Decision:
     """Give up the current revision, and go back to the stable one."""
-    told = f"{message}{_GOES_BACK}{s.was.stable_revision}"
+    told = f"{message}{_GOES_BACK}{s.recorded.stable_revision}"
     return back(given_up(s, reason, told))
 
 
@@ -42,7 +42,7 @@ def given_up(s: Situation, reason: Reason, message: str) -> Situation:
         message=message,
         phase="Aborting",
         # In place, the way back has to do with as many as there was room for too.
-        latched_replicas=s.was.latched_replicas if s.was.max_surge is not None else None,
+        latched_replicas=s.recorded.latched_replicas if s.recorded.max_surge is not None else None,
         deadline_at=None,
         is_paused=None,
         is_promoted=None,
@@ -52,19 +52,19 @@ def given_up(s: Situation, reason: Reason, message: str) -> Situation:
 
 def back(s: Situation) -> Decision:
     """One step on the way to the stable revision, from wherever the rollout stands."""
-    if s.was.shared_revision:
+    if s.recorded.shared_revision:
         return canary_retreat.give_way(s, "Aborting", _way_back(s))
-    if s.here is not None and s.here.revision != s.stable:
-        if s.there is not None and s.there.revision == s.stable:
+    if s.active is not None and s.active.revision != s.stable:
+        if s.idle is not None and s.idle.revision == s.stable:
             return switch_back(s)
-        if s.was.strategy in ("BlueGreen", "Canary") and not _is_at_rest(s):
+        if s.recorded.strategy in ("BlueGreen", "Canary") and not _is_at_rest(s):
             return _prepare(s)
     return at_rest(s) if _has_arrived(s) else _on_the_way(s)
 
 
 def at_rest(s: Situation) -> Decision:
     """The stable revision serves, and nothing is on its way."""
-    is_failed = s.was.failed_revision == s.current and s.stable != s.current
+    is_failed = s.recorded.failed_revision == s.current and s.stable != s.current
     phase = "RolledBack" if is_failed else "Stable"
     return Decision(
         rollout=_settled(s, is_failed=is_failed, phase=phase),
@@ -75,7 +75,7 @@ def at_rest(s: Situation) -> Decision:
 
 
 def switch_back(s: Situation) -> Decision:
-    """The stable revision's pods are in the other slot: lead the traffic there as soon as enough of them answer."""
+    """The stable revision's pods are in the other slot: send the traffic there as soon as enough of them answer."""
     home = s.seen.idle
     marked, is_overdue = _clocked(s)
     ready, needed = len(s.seen.ready(home)), _needed(s)
@@ -93,17 +93,17 @@ def switch_back(s: Situation) -> Decision:
 def _clocked(s: Situation) -> tuple[RolloutStatus, bool]:
     """The way back has the time of a rollout to bring the stable revision's pods to strength; then any must do."""
     latest = s.now + timedelta(seconds=s.seen.service.spec.rollout.progress_deadline_seconds)
-    begun = s.was.deadline_at if s.was.phase == "Aborting" else None
+    begun = s.recorded.deadline_at if s.recorded.phase == "Aborting" else None
     ends_at = min(begun or latest, latest)
     # The clock of a newer revision, whose turn comes after it, stands still.
-    paused_at = None if s.current in (s.stable, s.was.failed_revision) else s.was.paused_at or s.now
-    return changed(s.was, deadline_at=ends_at, paused_at=paused_at), s.now >= ends_at
+    paused_at = None if s.current in (s.stable, s.recorded.failed_revision) else s.recorded.paused_at or s.now
+    return changed(s.recorded, deadline_at=ends_at, paused_at=paused_at), s.now >= ends_at
 
 
 def _prepare(s: Situation) -> Decision:
     """An older revision whose slot has gone: its pods come up beside those that serve."""
     return Decision(
-        rollout=changed(s.was, phase="Aborting", message=_waiting(s, f"revision {s.stable} is being started")),
+        rollout=changed(s.recorded, phase="Aborting", message=_waiting(s, f"revision {s.stable} is being started")),
         target=s.stable,
         active=s.seen.active,
         slots=_both(s),
@@ -116,7 +116,7 @@ def _on_the_way(s: Situation) -> Decision:
     waiting = both_slots.waiting(s, s.seen.active)
     short = f"there is no room for {waiting} of the pods" if waiting else ""
     return Decision(
-        rollout=changed(s.was, phase="Aborting", message=_waiting(s, short) if short else _way_back(s)),
+        rollout=changed(s.recorded, phase="Aborting", message=_waiting(s, short) if short else _way_back(s)),
         target=s.stable,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, s.stable, _placed(s)), **there},
@@ -128,12 +128,12 @@ def _placed(s: Situation) -> int:
 
     Those that are left out come when it is at rest: asking for them before would only have them wait again.
     """
-    if not s.seated:
+    if not s.placeable:
         return 0
     inside = [pod for pod in s.seen.pods if pod.slot == s.seen.active and not pod.is_leaving]
-    written = s.here.wanted if s.here and s.here.wanted else s.seated
+    written = s.active.wanted if s.active and s.active.wanted else s.placeable
     placed = sum(1 for pod in inside if pod.is_ready or (pod.revision == s.stable and pod.unschedulable is None))
-    return max(min(s.seated, written, placed if both_slots.waiting(s, s.seen.active) else written), 1)
+    return max(min(s.placeable, written, placed if both_slots.waiting(s, s.seen.active) else written), 1)
 
 
 def _way_back(s: Situation) -> str:
@@ -146,7 +146,7 @@ def _waiting(s: Situation, what: str) -> str:
 
 def _told(s: Situation) -> str:
     """Why it goes back, without what it last waited for. A spec that was put back has no other reason than that."""
-    return s.was.message.partition(WAITING)[0] if s.was.failed_revision == s.current else ""
+    return s.recorded.message.partition(WAITING)[0] if s.recorded.failed_revision == s.current else ""
 
 
 def _in_the_end(told: str) -> str:
@@ -157,9 +157,9 @@ def _in_the_end(told: str) -> str:
 
 def _both(s: Situation) -> dict[Slot, SlotPlan]:
     """What serves stays as it is, and the stable revision gets its pods beside it."""
-    here = s.here
+    here = s.active
     serving = SlotPlan(here.revision, s.wanted) if here else SlotPlan(s.current, s.wanted)
-    there = s.there
+    there = s.idle
     up = there.wanted if there and there.revision == s.stable and s.wanted else 0
     return {s.seen.active: serving, s.seen.idle: beside(s, s.stable, up or s.wanted)}
 
@@ -171,10 +171,10 @@ def _needed(s: Situation) -> int:
     slot was kept up with, have taken its place: a drain may have left one of ten. Those that cannot come do not count.
     """
     serving = len(s.seen.ready(s.seen.active))
-    has_failed = s.was.failed_revision == s.current and s.was.reason not in _ASKED_FOR
+    has_failed = s.recorded.failed_revision == s.current and s.recorded.reason not in _ASKED_FOR
     if not serving or has_failed:
         return 1
-    kept = s.there.wanted if s.there and s.there.wanted else s.wanted
+    kept = s.idle.wanted if s.idle and s.idle.wanted else s.wanted
     return max(min(serving, s.wanted, kept - causes.hopeless(s.seen, s.seen.idle, s.now)), 1)
 
 
@@ -182,14 +182,14 @@ def _has_arrived(s: Situation) -> bool:
     """Whether the stable revision serves alone. Once it did, what becomes of its pods is no rollout any more."""
     if _is_at_rest(s) or s.wanted == 0:
         return True
-    here = s.here
+    here = s.active
     if here is None or here.revision != s.stable or not here.is_observed:
         return False
     return here.updated == here.replicas and here.available >= min(here.wanted, 1) and is_reached(s)
 
 
 def _is_at_rest(s: Situation) -> bool:
-    return s.was.phase in (None, "Stable", "RolledBack")
+    return s.recorded.phase in (None, "Stable", "RolledBack")
 
 
 def is_reached(s: Situation) -> bool:
@@ -200,7 +200,7 @@ def is_reached(s: Situation) -> bool:
 
 def _kept_for_inspection(s: Situation) -> dict[Slot, SlotPlan]:
     """The failed revision's pods without traffic, where the user wants to look into them."""
-    is_failed = s.there is not None and s.there.revision == s.was.failed_revision
+    is_failed = s.idle is not None and s.idle.revision == s.recorded.failed_revision
     return as_it_is(s) if is_failed and s.seen.service.spec.rollout.on_failure == "Hold" else {}
 
 
@@ -210,7 +210,7 @@ def _done(s: Situation) -> Situation:
 
 def _settled(s: Situation, *, is_failed: bool, phase: str) -> RolloutStatus:
     """What is left to remember when nothing is on its way."""
-    was = s.was
+    was = s.recorded
     again = f"revision {s.current} failed and {s.stable} was restored; change the spec, or retry, to try again"
     return RolloutStatus(
         phase=phase,

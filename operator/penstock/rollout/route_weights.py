@@ -1,7 +1,7 @@
 """How the requests that come through a gateway are shared between the slots: by weight, whatever the number of pods.
 
 A revision gets no more than its pods can take, and none that nobody would answer: on the way from one share to the next
-the weights follow the pods that answer, and the last pods of a slot stay while a gateway may still lead requests there.
+the weights follow the pods that answer, and the last pods of a slot stay while a gateway may still send requests there.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from penstock.rollout.canary_counts import Counts, counts_behind_gateway
 from penstock.rollout.decision import WAITING, Decision, Situation, SlotPlan, changed
 
 _ALL = 100
-_STILL_LED = "the gateway has not acted on the route yet, and may lead requests to the pods that are to go"
+_ROUTE_PENDING = "the gateway has not acted on the route yet, and may send requests to the pods that are to go"
 
 
 def meant(s: Situation, target: Counts, *, low: int, high: int) -> int | None:
@@ -23,8 +23,8 @@ def meant(s: Situation, target: Counts, *, low: int, high: int) -> int | None:
     """
     if not is_by_route(s):
         return None
-    was = s.was.canary.routed if s.was.canary else None
-    if s.was.is_paused and was is not None:
+    was = s.recorded.canary.routed if s.recorded.canary else None
+    if s.recorded.is_paused and was is not None:
         return was
     there = _ready(s)
     is_last = high == _ALL and both_slots.towards(s, target).stable == 0
@@ -35,7 +35,7 @@ def meant(s: Situation, target: Counts, *, low: int, high: int) -> int | None:
 
 def weights(s: Situation) -> dict[Slot, int]:
     """Percent by slot as it was `meant`, unless only one of the two can answer; empty where no gateway shares."""
-    share = s.was.canary.routed if s.was.canary else None
+    share = s.recorded.canary.routed if s.recorded.canary else None
     if not is_by_route(s) or share is None:
         return {}
     alone = _alone(_ready(s))
@@ -45,7 +45,7 @@ def weights(s: Situation) -> dict[Slot, int]:
 def weights_back(s: Situation) -> dict[Slot, int]:
     """Percent by slot on the way to the stable revision alone; empty where no gateway shares.
 
-    By the pods that are to stay, and never more than there was: those that go have nothing led to them before.
+    By the pods that are to stay, and never more than there was: those that go get no requests before.
     """
     if not is_by_route(s):
         return {}
@@ -53,7 +53,7 @@ def weights_back(s: Situation) -> dict[Slot, int]:
     alone = _alone(there)
     if alone is not None:
         return _of(s, alone)
-    share = s.was.canary.routed if s.was.canary else None
+    share = s.recorded.canary.routed if s.recorded.canary else None
     staying = Counts(there.stable, min(there.canary, both_slots.back(s).canary))
     return _of(s, min(_by_pods(staying), _ALL if share is None else share))
 
@@ -68,10 +68,10 @@ def counts(s: Situation, weight: int) -> Counts:
 
 def told(s: Situation, pods: Counts) -> str:
     """How the requests are really shared, and what was asked where that is something else."""
-    routed = s.was.canary.routed if s.was.canary else None
+    routed = s.recorded.canary.routed if s.recorded.canary else None
     if not is_by_route(s) or routed is None:
         return canary_counts.share(pods)
-    is_short = s.was.is_paused or both_slots.waiting(s, s.seen.idle)
+    is_short = s.recorded.is_paused or both_slots.waiting(s, s.seen.idle)
     weight = routed if is_short or pods.asked is None else pods.asked
     instead = f" instead of {pods.asked} %" if pods.asked not in (None, weight) else ""
     return f"{weight} %{instead} by the route, to {pods.canary} of {pods.total} pods"
@@ -83,13 +83,13 @@ def is_by_route(s: Situation) -> bool:
 
 
 def lacks(s: Situation) -> str | None:
-    """What the canary's share still waits for; None once the gateways lead requests by it."""
+    """What the canary's share still waits for; None once the gateways route by it."""
     wanted = weights(s)
     return _untaken(s, is_written=_now(s) == wanted.get(s.seen.idle)) if wanted else None
 
 
 def lacks_variant(s: Situation) -> str | None:
-    """What the new revision's marked requests still wait for; None once the gateways lead them there."""
+    """What the new revision's marked requests still wait for; None once the gateways send them there."""
     return _untaken(s, is_written=s.seen.route is not None and s.seen.route.variant is s.seen.idle)
 
 
@@ -104,23 +104,23 @@ def _untaken(s: Situation, *, is_written: bool) -> str | None:
     return "no gateway takes the route: see spec.networking.gateway"
 
 
-def keeping_what_is_led_to(s: Situation, decision: Decision) -> Decision:
-    """The same, but with the pods of each slot to which a gateway may still lead requests."""
+def keeping_what_gets_requests(s: Situation, decision: Decision) -> Decision:
+    """The same, but with the pods of each slot to which a gateway may still send requests."""
     route = s.seen.route
     if route is None or s.wanted == 0:
         return decision
-    kept = {slot: _kept(s, slot, plan) if route.may_lead_to(slot) else plan for slot, plan in decision.slots.items()}
+    kept = {slot: _kept(s, slot, plan) if route.may_send_to(slot) else plan for slot, plan in decision.slots.items()}
     if kept == decision.slots:
         return decision
-    told = f"{decision.message.partition(WAITING)[0]}{WAITING}{_STILL_LED}"
+    told = f"{decision.message.partition(WAITING)[0]}{WAITING}{_ROUTE_PENDING}"
     return replace(decision, slots=kept, rollout=changed(decision.rollout, message=told))
 
 
-def is_still_led_to(s: Situation) -> bool:
-    """Requests may still be led to pods of another revision, which the new one is to replace."""
-    there, route = s.there, s.seen.route
+def may_get_requests(s: Situation) -> bool:
+    """Requests may still be sent to pods of another revision, which the new one is to replace."""
+    there, route = s.idle, s.seen.route
     is_other = there is not None and there.wanted > 0 and there.revision != s.current
-    return is_other and route is not None and route.may_lead_to(s.seen.idle)
+    return is_other and route is not None and route.may_send_to(s.seen.idle)
 
 
 def _kept(s: Situation, slot: Slot, plan: SlotPlan) -> SlotPlan:
@@ -129,7 +129,7 @@ def _kept(s: Situation, slot: Slot, plan: SlotPlan) -> SlotPlan:
     if found is None or found.wanted == 0:
         return plan
     if found.revision == plan.revision:
-        # The last of them go together, once nothing is led there; before that the weights follow those that are left.
+        # The last of them go together, once nothing is sent there; before that the weights follow those that are left.
         return plan if plan.replicas else replace(plan, replicas=found.wanted)
     return plan if slot in s.seen.selected_slots else SlotPlan(found.revision, found.wanted)
 
@@ -139,7 +139,7 @@ def _of(s: Situation, canary: int) -> dict[Slot, int]:
 
 
 def _now(s: Situation) -> int | None:
-    """The canary's share as it is written; None while the route leads to the active Service."""
+    """The canary's share as it is written; None while the route selects the active Service."""
     given: Mapping[Slot, int] = s.seen.route.shares if s.seen.route else {}
     return given.get(s.seen.idle)
 

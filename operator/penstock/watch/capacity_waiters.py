@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 
-class Waiting(Generic[K]):
+class CapacityWaiters(Generic[K]):
     """Those whose pod found no node, with the resources that what they were told rests on."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ from penstock.capacity.free import Capacity
 from penstock.kinds import CHILDREN, ENDPOINT_SLICE, INFERENCE_SERVICE, NODE, POD, Kind, Manifest
 from penstock.observed import parse
 from penstock.observed.values import Endpoints, SeenPod
-from penstock.watch.capacity_waiters import Waiting
+from penstock.watch.capacity_waiters import CapacityWaiters
 
 
 class Key(NamedTuple):
@@ -68,7 +68,9 @@ class Store:
     """Not thread-safe: it lives on the event loop."""
 
     capacity: Capacity = field(default_factory=Capacity)
-    waiting_for_room: Waiting[Key] = field(default_factory=Waiting)  # services with a pod that found no node
+    waiting_for_room: CapacityWaiters[Key] = field(
+        default_factory=CapacityWaiters
+    )  # services with a pod that found no node
     _known: dict[ObjectId, _Known] = field(default_factory=dict)
     _services: dict[Key, bytes] = field(default_factory=dict)
     _moving: set[Key] = field(default_factory=set)
