@@ -89,11 +89,12 @@ prune: cluster-down ## Empty the cache: built programs, images, models, logs.
 	$(HARNESS) prune
 
 .PHONY: generate bench soak
-generate: .venv/synced ## Write the CRD, docs/api.md and manifests/install.yaml from the types and the chart.
+generate: .venv/synced ## Write the CRD, docs/reference/ and manifests/install.yaml from the code and the chart.
 	$(RUN) -m penstock.api.crd > crds/serving.penstock.dev_inferenceservices.yaml.new
 	mv crds/serving.penstock.dev_inferenceservices.yaml.new crds/serving.penstock.dev_inferenceservices.yaml
-	$(RUN) -m penstock.api.reference > docs/api.md.new
-	mv docs/api.md.new docs/api.md
+	$(RUN) -m penstock.api.reference > docs/reference/api.md.new
+	mv docs/reference/api.md.new docs/reference/api.md
+	$(RUN) -m tests.generated.pages
 	$(RUN) -m tests.chart.rendering
 
 bench: .venv/synced ## Figures of the operator beside the same objects without one (control plane only).

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import yaml
+from penstock import names
 from penstock.api import crd, reference
+from penstock.rollout import actions
 
 ROOT = Path(__file__).parents[2]
 CRD = ROOT / "crds" / "serving.penstock.dev_inferenceservices.yaml"
-PAGE = ROOT / "docs" / "api.md"
+PAGE = ROOT / "docs" / "reference" / "api.md"
 
 # What the API server's structural schemas may not hold; see "Specifying a structural schema" in its documentation.
 FORBIDDEN = {"$ref", "title", "anyOf", "allOf", "oneOf", "const", "prefixItems", "definitions", "$defs", "nullable"}
@@ -30,6 +32,13 @@ def test_the_crd_file_is_what_the_types_say() -> None:
 
 def test_the_api_page_is_what_the_types_say() -> None:
     assert PAGE.read_text(encoding="utf-8") == reference.render()
+
+
+def test_every_annotation_and_action_that_users_write_is_on_the_api_page() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for annotation in (names.ANNOTATION_PAUSED, names.ANNOTATION_RESTARTED_AT, names.ANNOTATION_ACTION):
+        assert f"| `{annotation}:" in page
+    assert [verb for verb in actions._VERBS if f"`{verb}`" not in page] == []
 
 
 def test_the_file_says_the_same_as_the_definition() -> None:

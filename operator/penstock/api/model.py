@@ -110,8 +110,8 @@ class ModelSpec(Model):
     dtype: Dtype = Field(
         default="auto",
         description=(
-            "Number format of the weights and the arithmetic. auto: as the model was saved on a GPU that supports it, "
-            "float32 on a CPU."
+            "Number format of the weights and the arithmetic. auto: bfloat16 on a GPU, float32 on a CPU, whatever the "
+            "model was saved in."
         ),
     )
     image: str | None = Field(

@@ -1,4 +1,4 @@
-"""docs/api.md, generated from the same schema as the CRD.
+"""docs/reference/api.md, generated from the same schema as the CRD.
 
 `python -m penstock.api.reference` prints it; `--check FILE` fails when FILE is not what would be printed.
 """
@@ -30,6 +30,12 @@ An *object* without a table of its own is a piece of the core Kubernetes API and
 | `penstock.dev/paused: "<reason>"` | Hands off: nothing of the service is changed until the annotation is removed. \
 The status is still reported, with `Reconciling=False, reason=PausedByUser`. |
 | `penstock.dev/restarted-at: "<time>"` | A new value is a new revision: all pods are replaced. |
+| `penstock.dev/action: "<verb>:<id>"` | An action on the rollout: `promote`, `promote-full`, `abort`, `rollback`, \
+`rollback=REVISION`, `retry`, `pause` or `resume`, each id once. The answer is in `status.rollout.lastAction`; \
+what they do: [actions](rollouts-common.md#actions). |
+
+On the Services, Deployments and other objects that it owns, the operator keeps annotations of its own under \
+`penstock.dev/`; leave them as they are.
 """
 
 

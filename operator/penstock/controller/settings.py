@@ -78,7 +78,7 @@ class Settings(BaseModel):
             "ApiServer, through its pod proxy; None, not at all."
         ),
     )
-    metrics_port: int = Field(default=8080, ge=1, le=65535, description="Port of /metrics and /livez.")
+    metrics_port: int = Field(default=8080, ge=1, le=65535, description="Port of /healthz, /readyz and /metrics.")
     log_level: logs.Level = Field(default="info", description="debug, info, warning or error.")
     log_format: logs.Format = Field(
         default="auto", description="json, console, or auto: console on a terminal, else json."

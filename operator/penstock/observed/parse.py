@@ -166,7 +166,7 @@ def service_of_slice(obj: Manifest) -> str:
 
 
 def endpoints(obj: Manifest) -> Endpoints:
-    """The pods that an EndpointSlice lists. A condition that is not said means that it holds, but for terminating."""
+    """The pods that an EndpointSlice lists. Only `ready: true` is ready; only `terminating: true` does not last."""
     listed = [
         (endpoint["targetRef"]["name"], endpoint.get("conditions") or {})
         for endpoint in obj.get("endpoints") or []
