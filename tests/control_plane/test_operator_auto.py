@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.control_plane.objects import Objects, assert_condition, blockers, image
+from tests.control_plane.objects import QUOTA, Objects, assert_condition, blockers, image
 from tests.control_plane.test_operator_blue_green import (
     LONG,
     assert_uids,
@@ -16,6 +16,7 @@ from tests.control_plane.test_operator_blue_green import (
     slot,
 )
 from tests.control_plane.test_operator_gpu import Pool, pool
+from tests.control_plane.test_operator_refusals import quota
 from tests.control_plane.waiting import eventually
 
 __all__ = ["pool"]
@@ -79,6 +80,45 @@ def test_a_new_revision_that_also_wants_more_pods_takes_the_room_before_the_old_
     found = eventually(lambda: serving(objects, name, "2"))
     assert found["status"]["rollout"]["plan"].startswith("RollingUpdate: 1 of 2 nvidia.com/gpu free")
     eventually(lambda: ready_pods(objects, name, 2))
+
+
+@pytest.mark.parametrize("strategy", ["Auto", "RollingUpdate", "BlueGreen", "Canary"])
+def test_a_broken_first_revision_never_keeps_the_last_gpu_from_its_fix(
+    objects: Objects, pool: Pool, name: str, strategy: str
+) -> None:
+    pool.grow(1)
+    pool.serve(name, 1, rollout=auto(strategy=strategy), **image("crash-loop"))
+    eventually(lambda: blockers(objects.service(name))["CrashLooping"])
+    objects.edit(name, predictor=image("2"))
+    found = eventually(lambda: serving(objects, name, "2"))
+    assert found["status"]["rollout"]["plan"].startswith("Recreate: no revision was ever rolled out")
+
+
+def test_a_broken_first_revision_never_keeps_its_quota_from_the_fix(objects: Objects, name: str) -> None:
+    quota(objects, name, {"pods": "2"})
+    objects.serve(name, minReplicas=2, rollout=auto(), **image("crash-loop"))
+    eventually(lambda: blockers(objects.service(name))["CrashLooping"])
+    eventually(lambda: two_pods(objects, name))
+    objects.edit(name, predictor=image("2"))
+    eventually(lambda: serving(objects, name, "2"))
+    eventually(lambda: ready_pods(objects, name, 2))
+    objects.delete(QUOTA, name)
+
+
+def two_pods(objects: Objects, name: str) -> None:
+    assert len(pods(objects, name)) == 2
+
+
+def test_the_next_fix_of_the_only_pod_that_had_to_go_finds_its_place_free(
+    objects: Objects, pool: Pool, name: str
+) -> None:
+    pool.grow(1)
+    pool.serve(name, 1, rollout=auto())
+    eventually(lambda: serving(objects, name, "1"))
+    objects.edit(name, predictor=image("crash-loop"))
+    eventually(lambda: blockers(objects.service(name))["CrashLooping"])
+    objects.edit(name, predictor=image("2"))
+    eventually(lambda: serving(objects, name, "2"))
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,9 @@ class Pool:
         for node in self._nodes:
             self._objects.delete(NODE, node)
 
-    def serve(self, name: str, gpus: int, **spec: Any) -> None:
-        model = {"resources": {"limits": {"nvidia.com/gpu": str(gpus)}}}
-        self._objects.serve(name, model=model, nodeSelector={"pool": self._name}, **spec)
+    def serve(self, name: str, gpus: int, *, model: Manifest | None = None, **spec: Any) -> None:
+        asking = {"resources": {"limits": {"nvidia.com/gpu": str(gpus)}}, **(model or {})}
+        self._objects.serve(name, model=asking, nodeSelector={"pool": self._name}, **spec)
 
 
 @pytest.fixture

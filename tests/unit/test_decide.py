@@ -6,17 +6,19 @@ from typing import Any
 
 import pytest
 from penstock import names
-from penstock.api.status import LastAction
+from penstock.api.status import InferenceServiceStatus, LastAction, RolloutStatus
 from penstock.names import Reason, Slot
 from penstock.observed.causes import Cause
-from penstock.observed.values import Seen, SeenDeployment
+from penstock.observed.values import Seen, SeenDeployment, SeenPod
 from penstock.rollout import memory
 from penstock.rollout.decide import needs_room
+from penstock.rollout.decision import SlotPlan
 
 from tests.builders import (
     DEADLINE,
     REMEMBERED,
     T0,
+    WIPED,
     a_service,
     crash_looping,
     decided,
@@ -31,6 +33,7 @@ from tests.builders import (
     starting,
     under_way,
     unobserved,
+    with_status,
 )
 
 JUST_BEFORE, AT, LATER = (T0 + DEADLINE - timedelta(seconds=1), T0 + DEADLINE, T0 + 3 * DEADLINE)
@@ -393,3 +396,75 @@ def test_what_was_promoted_stays_promoted_when_the_status_is_wiped(verb: str) ->
     about = seen(service, ready_pod(), deployment=rolled_out("v1"), annotations=noted)
     rollout = decided(about).rollout
     assert (rollout.is_promoted, rollout.is_fully_promoted or False) == (True, verb == "promote-full")
+
+
+BROKEN_FIRST = under_way(to="v1", stable=None, strategy=None)
+STRATEGIES = ("Auto", "RollingUpdate", "Recreate", "BlueGreen", "Canary")
+
+
+def a_first_of(strategy: str, status: RolloutStatus | InferenceServiceStatus, *pods: SeenPod, wanted: int = 1) -> Seen:
+    """A service whose first revision, v1, has these pods."""
+    service = a_service(status=status, rollout={"strategy": strategy}, minReplicas=wanted)
+    ready = sum(pod.is_ready for pod in pods)
+    return seen(service, *pods, deployment=starting("v1", wanted, len(pods), ready), selected=None)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_pods_of_a_first_revision_that_never_worked_go_before_the_fix_comes(strategy: str) -> None:
+    decision = decided(a_first_of(strategy, BROKEN_FIRST, crash_looping()), "v2")
+    assert (decision.stable, decision.phase) == (None, "Deploying")
+    assert decision.slots == {Slot.BLUE: SlotPlan("v2", 1, "Recreate")}
+    assert decision.rollout.plan == (
+        "Recreate: no revision was ever rolled out, and no pod answers, so there is nothing to protect: "
+        "the old pods stop before their successors start"
+    )
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_an_operator_that_finds_the_fix_waiting_behind_a_broken_first_revision_lets_that_go(strategy: str) -> None:
+    # As an operator before this rule, or a status that was wiped in between, has left it.
+    for status in (under_way(stable=None, strategy=None), WIPED):
+        service = a_service(status=status, rollout={"strategy": strategy})
+        about = seen(service, crash_looping(), pending("chat-1", "v2"), deployment=rolling(to="v2"), selected=None)
+        assert decided(about, "v2").slots == {Slot.BLUE: SlotPlan("v2", 1, "Recreate")}
+
+
+def test_the_fix_of_a_fix_comes_the_same_way() -> None:
+    first = decided(a_first_of("Auto", BROKEN_FIRST, crash_looping()), "v2").rollout
+    about = during(first, starting("v2"), crash_looping("chat-1", "v2"), selected=None)
+    assert decided(about, "v3").slots == {Slot.BLUE: SlotPlan("v3", 1, "Recreate")}
+
+
+def test_a_first_revision_that_is_fixed_is_rolled_out_as_any_other() -> None:
+    fixing = decided(a_first_of("Auto", BROKEN_FIRST, crash_looping()), "v2").rollout
+    decision = decided(during(fixing, rolled_out("v2"), ready_pod("chat-1", "v2"), selected=None), "v2")
+    assert (decision.phase, decision.stable) == ("Stable", "v2")
+
+
+@pytest.mark.parametrize("status", [BROKEN_FIRST, WIPED])
+def test_a_first_revision_of_which_some_pods_answer_is_protected(
+    status: RolloutStatus | InferenceServiceStatus,
+) -> None:
+    about = a_first_of("Auto", status, ready_pod(), crash_looping("chat-1"), crash_looping("chat-2"), wanted=3)
+    assert needs_room(replace(about, current="v2"), T0, wanted=3)
+    decision = decided(about, "v2")
+    assert (decision.stable, decision.phase) == ("v1", "Progressing")
+    assert decision.slots[Slot.BLUE].way == "RollingUpdate"
+    # The one that answers serves still when the new revision has had its time.
+    late = decided(
+        replace(about, service=with_status(about.service, InferenceServiceStatus(rollout=decision.rollout))), "v2", AT
+    )
+    assert late.slots[Slot.BLUE].revision == "v1"
+
+
+def test_pods_that_answer_are_not_taken_for_a_first_revision_because_the_status_was_wiped() -> None:
+    about = seen(a_service(status=WIPED), ready_pod(), deployment=rolled_out("v1"), selected=None)
+    assert decided(about, "v2").stable == "v1"
+
+
+def test_the_next_revision_does_not_wait_behind_one_that_replaces_the_only_pod() -> None:
+    # One GPU: v1 had to go for v2, which crashes; v3 needs the place of that.
+    replacing = under_way(strategy="Recreate", plan="Recreate: 0 of 1 nvidia.com/gpu free")
+    decision = decided(during(replacing, starting("v2"), crash_looping("chat-1", "v2")), "v3")
+    assert decision.slots == {Slot.BLUE: SlotPlan("v3", 1, "Recreate")}
+    assert decision.rollout.plan == "Recreate: another one was under way in place"

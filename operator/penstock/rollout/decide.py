@@ -8,7 +8,9 @@ Every wait is a time in the status, so a restart in between changes nothing.
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
+from penstock.api.rollout import Way
 from penstock.api.status import RolloutStatus
 from penstock.observed import causes
 from penstock.observed.causes import Cause
@@ -17,6 +19,11 @@ from penstock.rollout import actions, blue_green, both_slots, canary, canary_ret
 from penstock.rollout.decision import Decision, Situation
 from penstock.rollout.memory import remembered
 from penstock.rollout.plan import Plan, plan
+
+_UNPROTECTED: Final = (
+    "Recreate: no revision was ever rolled out, and no pod answers, so there is nothing to protect: "
+    "the old pods stop before their successors start"
+)
 
 
 def decide(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, is_stopped: bool) -> Decision:
@@ -128,7 +135,7 @@ def _placed(s: Situation, surge: int) -> int | None:
 def _plan(s: Situation) -> Plan | None:
     """How the new revision is to come; a first deployment needs no plan."""
     if s.recorded.stable_revision is None:
-        return None
+        return Plan("Recreate", None, _UNPROTECTED) if in_place.has_others(s) else None
     here, there = s.active, s.idle
     strategy = s.seen.service.spec.strategy
     is_second_set_up = there is not None and there.wanted > 0 and not s.recorded.shared_revision
@@ -138,7 +145,9 @@ def _plan(s: Situation) -> Plan | None:
         return Plan("BlueGreen", None, "BlueGreen: a second set of pods is up already")
     is_in_place = not is_second_set_up and here is not None and here.revision != s.recorded.stable_revision
     if is_in_place and strategy in ("Auto", "BlueGreen", "Canary"):
-        return Plan("RollingUpdate", s.recorded.max_surge, "RollingUpdate: another one was under way in place")
+        # It stopped the old pods first because there was no room for more: there is none for this one either.
+        way: Way = "Recreate" if s.recorded.strategy == "Recreate" else "RollingUpdate"
+        return Plan(way, s.recorded.max_surge, f"{way}: another one was under way in place")
     return plan(strategy, s.wanted, s.seen.room)
 
 

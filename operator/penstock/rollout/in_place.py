@@ -1,6 +1,8 @@
 """RollingUpdate and Recreate: the Deployment controller replaces the pods of the slot that serves.
 
-A first deployment goes this way too, whatever the strategy: there is nothing yet to protect.
+A first deployment goes this way too, whatever the strategy: there is nothing yet to protect. For the same reason the
+pods of a first revision that was never rolled out go before those of the next one come: they may hold the GPU, the
+quota or the port that it needs.
 """
 
 from dataclasses import replace
@@ -47,8 +49,16 @@ def is_rolled_out(seen: Seen, revision: str) -> bool:
     return settled and deployment.available >= 1 and deployment.available + waiting >= deployment.wanted
 
 
+def has_others(s: Situation) -> bool:
+    """There are pods of another revision in the slot that serves, or there may be soon."""
+    is_other = s.active is not None and s.active.revision != s.current
+    return is_other or any(pod.slot == s.seen.active and pod.revision != s.current for pod in s.seen.pods)
+
+
 def _here(s: Situation) -> Decision:
     plan = replace(slot_plan(s, s.current, s.placeable), is_paused=bool(s.recorded.is_paused))
+    if s.recorded.stable_revision is None and has_others(s):
+        plan = replace(plan, way="Recreate", max_surge=None)
     return Decision(
         rollout=s.recorded, target=s.current, active=s.seen.active, slots={s.seen.active: plan, **parked(s)}
     )
@@ -82,6 +92,4 @@ def _standing(s: Situation) -> str:
         return f"revision {s.current} is being started"
     done = f"{deployment.available_of_revision} of {deployment.wanted} pods of revision {s.current} are available"
     old = deployment.replicas - deployment.updated
-    return (
-        f"{done}, {old} of {s.recorded.stable_revision} still there" if s.recorded.stable_revision and old > 0 else done
-    )
+    return f"{done}, {old} of {s.recorded.stable_revision or 'earlier revisions'} still there" if old > 0 else done

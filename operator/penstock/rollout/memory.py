@@ -29,15 +29,11 @@ def remembered(seen: Seen, now: datetime) -> RolloutStatus:
 
 
 def _recorded(seen: Seen) -> RolloutStatus:
-    """As the status has it, or the Service.
-
-    Before the first update there is nothing on the Service: what the Deployment has rolled out completely is then the
-    stable revision.
-    """
+    """As the status has it, or the Service. Before the first update there is nothing on the Service."""
     told = seen.service.status.rollout or RolloutStatus()
     stable = seen.annotations.get(names.ANNOTATION_STABLE)
     if stable is None or stable not in seen.templates:
-        return told if told.current_revision else changed(told, stable_revision=_rolled_out(seen))
+        return told if told.stable_revision else changed(told, stable_revision=_first_stable(seen, told))
     noted = _Noted.on(seen.annotations)
     if told.last_action is not None and told.last_action.number > noted.number:
         return told
@@ -102,9 +98,20 @@ def _with_failure(told: RolloutStatus, seen: Seen) -> RolloutStatus:
     return changed(told, failed_revision=failed, reason=because, message="", phase=phase)
 
 
-def _rolled_out(seen: Seen) -> str | None:
+def _first_stable(seen: Seen, recorded: RolloutStatus) -> str | None:
+    """The revision that runs, where it counts as rolled out although nothing has recorded that.
+
+    A wiped status is rebuilt so. When the spec asks for another revision it is enough that some pods answer: what
+    serves, be it 1 pod of 3, is worth protecting.
+    """
     running = seen.deployment
-    return running.revision if running and running.revision and in_place.is_rolled_out(seen, running.revision) else None
+    if running is None or running.revision not in seen.templates:
+        return None
+    is_left = running.revision != seen.current
+    if is_left and any(pod.revision == running.revision for pod in seen.ready(seen.active)):
+        return running.revision
+    is_unknown = is_left or recorded.current_revision is None
+    return running.revision if is_unknown and in_place.is_rolled_out(seen, running.revision) else None
 
 
 def _with_last_action(told: RolloutStatus, seen: Seen, noted: _Noted) -> RolloutStatus:
