@@ -241,3 +241,22 @@ def test_two_pods_of_which_one_crashes_still_serve() -> None:
     about: Seen = seen(None, ready_pod("a"), crash_looping("b"), deployment=starting("v1", 2, 2, 1))
     assert told(facts(about), "Ready") == ("True", "Ready")
     assert told(facts(replace(about, pods=(crash_looping("a"), crash_looping("b")))), "Ready")[0] == "False"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        pytest.param({"minReplicas": 3}, "3 pods by minReplicas: spec.replicas is not set", id="by the least"),
+        pytest.param(
+            {"minReplicas": 10, "replicas": 3},
+            "10 pods by minReplicas: spec.replicas is 3, which is below it",
+            id="above what an autoscaler left",
+        ),
+        pytest.param({"replicas": 5}, "5 pods by spec.replicas, which is above minReplicas (1)", id="by hand"),
+        pytest.param({"minReplicas": 2, "replicas": 2}, "2 pods by spec.replicas, as minReplicas asks", id="by both"),
+    ],
+)
+def test_a_fixed_size_says_which_number_rules_and_why(words: dict[str, Any], message: str) -> None:
+    found = by_type(conditions(facts(seen(a_service(**words))), T0))["AutoscalingActive"]
+    assert (found.status, found.reason) == ("False", "FixedSize")
+    assert found.message == f"{message}; autoscaling is off because maxReplicas is not above minReplicas"

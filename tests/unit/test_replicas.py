@@ -18,8 +18,8 @@ counts = st.integers(1, 20)
     [
         pytest.param({}, 0, Scale(1), id="one pod without a word"),
         pytest.param({"minReplicas": 3}, 0, Scale(3), id="a fixed size"),
-        pytest.param({"minReplicas": 3, "replicas": 5}, 0, Scale(5), id="kubectl scale outranks a fixed size"),
-        pytest.param({"minReplicas": 3, "replicas": 1}, 3, Scale(1), id="kubectl scale may go below a fixed size"),
+        pytest.param({"minReplicas": 3, "replicas": 5}, 0, Scale(5), id="kubectl scale may go above a fixed size"),
+        pytest.param({"minReplicas": 10, "replicas": 3}, 3, Scale(10), id="what an autoscaler left is no fixed size"),
         pytest.param({"suspend": True, "replicas": 3}, 3, Scale(0, off=Reason.SUSPENDED), id="suspended"),
         pytest.param(
             {"suspend": True, "maxReplicas": 3}, 2, Scale(0, off=Reason.SUSPENDED), id="suspended before the first seed"

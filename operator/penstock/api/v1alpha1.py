@@ -49,7 +49,8 @@ class InferenceServiceSpec(Model):
         ge=0,
         description=(
             "The number of pods now, as autoscalers and kubectl scale set it through /scale; leave it out of files "
-            "kept in git. Kept between minReplicas and maxReplicas when autoscaling; 0 stops all pods and autoscaling. "
+            "kept in git. Kept between minReplicas and maxReplicas when autoscaling, and at least at minReplicas "
+            "otherwise; 0 stops all pods and autoscaling. "
             "Default: predictor.minReplicas."
         ),
     )

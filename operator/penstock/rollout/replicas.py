@@ -23,7 +23,8 @@ def scale(service: InferenceService, serving: int) -> Scale:
     if spec.replicas == 0:
         return Scale(0, off=Reason.SCALED_TO_ZERO_BY_USER)
     if not predictor.autoscales:
-        return Scale(predictor.min_replicas if spec.replicas is None else spec.replicas)
+        # The last number of an autoscaler that was turned off stays in the spec: it must not keep the service below.
+        return Scale(max(spec.replicas or 0, predictor.min_replicas))
     # While the field is absent, GET /scale fails and an HPA never starts: it needs a first number from us.
     start = spec.replicas or serving or predictor.min_replicas
     replicas = min(max(start, predictor.min_replicas, 1), predictor.replica_limit)

@@ -8,6 +8,7 @@ from functools import cached_property
 from penstock.api import meta
 from penstock.api.meta import ConditionStatus
 from penstock.api.predictor import Predictor
+from penstock.api.v1alpha1 import InferenceServiceSpec
 from penstock.names import ANNOTATION_PAUSED, Condition, Reason
 from penstock.observed.causes import Cause, most_telling
 from penstock.observed.values import Seen, SeenDeployment
@@ -170,7 +171,8 @@ def _autoscaling_active(facts: Facts) -> Verdict:
     if facts.scale.off is not None:
         return "False", facts.scale.off, _OFF[facts.scale.off]
     if not service.spec.predictor.autoscales:
-        return "False", Reason.FIXED_SIZE, "maxReplicas is not above minReplicas"
+        why = "autoscaling is off because maxReplicas is not above minReplicas"
+        return "False", Reason.FIXED_SIZE, f"{_fixed_size(service.spec)}; {why}"
     scaler = facts.seen.autoscaler
     status, _, message = scaler.conditions.get("ScalingActive", ("", "", "")) if scaler else ("", "", "")
     if status == "True":
@@ -178,6 +180,21 @@ def _autoscaling_active(facts: Facts) -> Verdict:
     if status == "False":
         return "False", Reason.METRIC_MISSING, message
     return "Unknown", Reason.WAITING_FOR_AUTOSCALER, "the HorizontalPodAutoscaler has not been acted on yet"
+
+
+def _fixed_size(spec: InferenceServiceSpec) -> str:
+    """Which number rules, and why."""
+    asked, least = spec.replicas, spec.predictor.min_replicas
+    if asked is None:
+        return f"{_pods(least)} by minReplicas: spec.replicas is not set"
+    if asked < least:
+        return f"{_pods(least)} by minReplicas: spec.replicas is {asked}, which is below it"
+    why = "as minReplicas asks" if asked == least else f"which is above minReplicas ({least})"
+    return f"{_pods(asked)} by spec.replicas, {why}"
+
+
+def _pods(number: int) -> str:
+    return "1 pod" if number == 1 else f"{number} pods"
 
 
 def _reconciling(facts: Facts) -> Verdict:
