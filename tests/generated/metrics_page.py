@@ -32,7 +32,7 @@ status, 0 for no answer. `reason` is a word of the [conditions](../concepts/stat
 ## Model server
 
 On the port that serves requests (8080). The buckets of the histograms are fixed, so that two versions can be compared:
-an [analysis](rollouts-common.md#analysis) and an [A/B test](rollouts-ab-test.md) read `inference_requests_total` and
+an [analysis](rollouts.md#analysis) and an [A/B test](rollouts-ab-test.md) read `inference_requests_total` and
 `inference_request_duration_seconds`.
 
 {server}

@@ -29,7 +29,7 @@ class Condition(Model):
     """One observation about the service, with the time of its last change."""
 
     type: str = Field(max_length=64, description="What is observed, such as Ready.")
-    status: ConditionStatus = Field(description="True, False, or Unknown while it cannot be told.")
+    status: ConditionStatus = Field(description="True, False, or Unknown while it is not known.")
     reason: str = Field(max_length=128, description="One word in CamelCase that says why, made for programs.")
     message: Message = Field(description="The same for people, with the details.")
     last_transition_time: datetime = Field(description="When `status` last changed.")

@@ -32,7 +32,7 @@ The status is still reported, with `Reconciling=False, reason=PausedByUser`. |
 | `penstock.dev/restarted-at: "<time>"` | A new value is a new revision: all pods are replaced. |
 | `penstock.dev/action: "<verb>:<id>"` | An action on the rollout: `promote`, `promote-full`, `abort`, `rollback`, \
 `rollback=REVISION`, `retry`, `pause` or `resume`, each id once. The answer is in `status.rollout.lastAction`; \
-what they do: [actions](rollouts-common.md#actions). |
+what they do: [actions](rollouts.md#actions). |
 
 On the Services, Deployments and other objects that it owns, the operator keeps annotations of its own under \
 `penstock.dev/`; leave them as they are.

@@ -36,8 +36,8 @@ class BlueGreen(Model):
         default=300,
         ge=0,
         description=(
-            "Seconds that the old pods stay up after the switch. As long as they do, going back is one write, and the "
-            "service needs room for both."
+            "Seconds that the old pods stay up after the switch. As long as they do, a rollback is one write, and "
+            "the service needs room for both."
         ),
     )
 
@@ -83,7 +83,7 @@ class Canary(Model):
         max_length=20,
         description=(
             "The shares before all of it, rising. They are made by the number of pods, at least one of each revision: "
-            "with one replica the smallest share is a half, and status.rollout.canary tells the real one. "
+            "with one replica the smallest share is a half, and status.rollout.canary has the real one. "
             "Default: 10 % and 50 %, for 60 seconds each."
         ),
     )
@@ -129,16 +129,18 @@ class Analysis(Model):
         json_schema_extra=rules(
             rule(
                 "self.intervalSeconds <= self.durationSeconds",
-                "intervalSeconds may not be above durationSeconds: the analysis would be over before its first look",
+                "intervalSeconds may not be above durationSeconds: the analysis would end before its first measurement",
                 path=".intervalSeconds",
             )
         )
     )
 
-    interval_seconds: int = Field(default=10, ge=1, description="Seconds from one look at the counters to the next.")
-    duration_seconds: int = Field(default=60, ge=1, description="Seconds of looking before the analysis is over.")
+    interval_seconds: int = Field(
+        default=10, ge=1, description="Seconds from one measurement of the counters to the next."
+    )
+    duration_seconds: int = Field(default=60, ge=1, description="Seconds that the analysis lasts at least.")
     min_requests: int = Field(
-        default=20, ge=1, description="Requests that a look must have seen; with fewer it proves nothing."
+        default=20, ge=1, description="Requests that a measurement must have counted; with fewer it proves nothing."
     )
     max_error_rate_percent: float = Field(
         default=5, ge=0, le=100, description="Share of requests that may be answered with a 5xx status, in percent."
@@ -152,13 +154,13 @@ class Analysis(Model):
         description=("How much slower the p95 may be than the old revision's was since its pods started, in percent."),
     )
     failure_limit: int = Field(
-        default=1, ge=1, description="Failed looks that end the rollout and bring the stable revision back."
+        default=1, ge=1, description="Failed measurements that end the rollout and restore the stable revision."
     )
     on_no_data: Literal["Hold", "Promote"] = Field(
         default="Hold",
         description=(
-            "What follows when the time is over and no look had enough requests: Hold waits for traffic, or for an "
-            "action; Promote goes on."
+            "What follows when the time is over and no measurement had enough requests: Hold waits for traffic, or for "
+            "an action; Promote goes on."
         ),
     )
 
@@ -203,10 +205,10 @@ class AbTest(Model):
     )
 
     header: AbTestHeader | None = Field(
-        default=None, description="Requests with this header are led to the new revision, arm B; all others to arm A."
+        default=None, description="Requests with this header go to the new revision, arm B; all others to arm A."
     )
     cookie: AbTestCookie | None = Field(
-        default=None, description="Requests with this cookie are led to the new revision, arm B; all others to arm A."
+        default=None, description="Requests with this cookie go to the new revision, arm B; all others to arm A."
     )
     duration_seconds: int = Field(
         default=3600,

@@ -123,11 +123,11 @@ class AnalysisStatus(Observation):
     """How the analysis of the new revision stands."""
 
     started_at: datetime | None = Field(default=None, description="When it began.")
-    last_sample_at: datetime | None = Field(default=None, description="When the counters were last looked at.")
-    successes: int = Field(default=0, description="Looks that passed.")
-    failures: int = Field(default=0, description="Looks that failed.")
-    inconclusive: int = Field(default=0, description="Looks that had too few requests to tell.")
-    message: Message = Field(default="", description="What the last look found.")
+    last_sample_at: datetime | None = Field(default=None, description="When the counters were last measured.")
+    successes: int = Field(default=0, description="Measurements that passed.")
+    failures: int = Field(default=0, description="Measurements that failed.")
+    inconclusive: int = Field(default=0, description="Measurements with too few requests to prove anything.")
+    message: Message = Field(default="", description="What the last measurement found.")
 
 
 class AbTestArm(Observation):
@@ -153,10 +153,10 @@ class AbTestFigures(Observation):
         default=None, description="Share of the requests that were answered with a 5xx status, in percent."
     )
     p50_seconds: float | None = Field(
-        default=None, description="Seconds that half of the requests did not exceed, as the buckets tell it."
+        default=None, description="Seconds that half of the requests did not exceed, estimated from the buckets."
     )
     p95_seconds: float | None = Field(
-        default=None, description="Seconds that 95 % of the requests did not exceed, as the buckets tell it."
+        default=None, description="Seconds that 95 % of the requests did not exceed, estimated from the buckets."
     )
 
 
@@ -191,7 +191,7 @@ class AbTestStatus(Observation):
     )
     started_at: datetime | None = Field(default=None, description="When it began.")
     last_sample_at: datetime | None = Field(
-        default=None, description="When the counters were last looked at, or the test of them was last tried."
+        default=None, description="When the counters were last measured, or the test of them was last tried."
     )
     ends_at: datetime | None = Field(default=None, description="When it ends, if both arms have enough requests then.")
     bounds: list[float] = Field(
@@ -239,7 +239,7 @@ class RolloutStatus(Observation):
             "Deploying: the first revision is on its way; Stable: the wanted revision serves; Progressing: pods are "
             "replaced in place; Preparing, Testing, Waiting, Scaling, Switching, Holding: the steps of BlueGreen and, "
             "but for Holding, of Canary; "
-            "Aborting: on the way back to the stable revision; RolledBack: back there; RolloutPaused: the action pause."
+            "Aborting: the stable revision is being restored; RolledBack: it is; RolloutPaused: the action pause."
         ),
     )
     strategy: Way | None = Field(
@@ -273,7 +273,7 @@ class RolloutStatus(Observation):
     is_paused: bool | None = Field(default=None, description="True from the action pause to the action resume.")
     shared_revision: str | None = Field(
         default=None,
-        description="A canary's revision while its pods serve beside the others: the Service leads to both slots.",
+        description="A canary's revision while its pods serve beside the others: the Service selects both slots.",
     )
     canary: CanaryStatus | None = Field(default=None, description="Where a canary stands.")
     tested_at: datetime | None = Field(default=None, description="When all pods of the preview had passed their test.")

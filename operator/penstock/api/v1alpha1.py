@@ -34,7 +34,7 @@ class InferenceServiceSpec(Model):
             rule(
                 "!(has(self.rollout) && has(self.rollout.abTest)) || "
                 "(has(self.networking) && has(self.networking.gateway))",
-                "rollout.abTest needs networking.gateway, which leads the marked requests to the new revision",
+                "rollout.abTest needs networking.gateway, which sends the marked requests to the new revision",
                 path=".networking.gateway",
                 reason="FieldValueRequired",
             ),
