@@ -137,6 +137,10 @@ class Place:
         found = next(condition for condition in self.status["conditions"] if condition["type"] == kind)
         return found["status"], found["reason"]
 
+    def message(self, kind: str) -> str:
+        """Of a condition."""
+        return next(str(found["message"]) for found in self.status["conditions"] if found["type"] == kind)
+
 
 def a_ready_pod(name: str, labels: dict[str, str]) -> Manifest:
     container = {

@@ -1,5 +1,6 @@
 """A service comes, goes and comes again; and what bears its children's names without being its child."""
 
+import uuid
 from typing import Any
 
 import pytest
@@ -161,6 +162,32 @@ def test_a_foreign_object_of_a_childs_name_is_never_touched(
     eventually(lambda: assert_condition(objects.service(name), "Stalled", "False"))
     eventually(lambda: assert_ready(objects, name))
     assert objects.get(kind, taken)["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "penstock"
+
+
+def test_kserves_service_of_the_same_name_is_never_touched(objects: Objects, operator: Operator, name: str) -> None:
+    """A user who tries the migration has both: only the API group tells the two owners apart."""
+    owner = {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "name": name,
+        "uid": str(uuid.uuid4()),
+        "controller": True,
+    }
+    # Owners that the cluster does not know are no garbage to its collector for as long as it has no such kind.
+    kept = objects.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name, "namespace": objects.namespace, "ownerReferences": [owner]},
+            "spec": FOREIGN[SERVICE],
+        }
+    )
+    objects.serve(name)
+    found = eventually(lambda: in_conflict(objects, name))
+    operator.settle()
+    message = assert_condition(found, "Stalled", "True", "NameConflict")["message"]
+    assert f"belongs to InferenceService {name} of serving.kserve.io/v1beta1" in message
+    assert objects.get(SERVICE, name)["metadata"]["resourceVersion"] == kept["metadata"]["resourceVersion"]
 
 
 def in_conflict(objects: Objects, name: str) -> Manifest:

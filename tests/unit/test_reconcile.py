@@ -71,6 +71,10 @@ def the_orphan(*, of: str, made_for: str | None) -> Manifest:
     return {"metadata": metadata, "spec": {}}
 
 
+def the_owner(uid: str, *, api_version: str = names.API_VERSION) -> Manifest:
+    return {"apiVersion": api_version, "kind": names.KIND, "name": "chat", "uid": uid, "controller": True}
+
+
 class TestNames:
     async def test_a_name_that_is_taken_is_never_written(self) -> None:
         place = Place()
@@ -109,16 +113,30 @@ class TestNames:
 
     async def test_another_operators_child_is_foreign_too(self) -> None:
         place = Place()
-        owner = {"kind": "Application", "name": "chat", "uid": "x", "controller": True}
+        owner = {"apiVersion": "apps.example/v1", "kind": "Application", "name": "chat", "uid": "x", "controller": True}
         before = place.cluster.put(
             SERVICE, {"metadata": {"name": "chat", "namespace": "ml", "ownerReferences": [owner]}, "spec": {}}
         )
         await place.look()
         assert place.child("Service") == before
 
+    @pytest.mark.parametrize("made_for", [None, UID, "an earlier life"])
+    async def test_kserves_child_stays_though_its_owner_has_our_kind_and_name(self, made_for: str | None) -> None:
+        place = Place()
+        found = the_orphan(of="chat", made_for=made_for)
+        found["metadata"]["ownerReferences"] = [the_owner("kserves", api_version="serving.kserve.io/v1beta1")]
+        before = place.cluster.put(SERVICE, found)
+        await place.look()
+        assert place.child("Service") == before
+        assert place.condition("Stalled") == ("True", "NameConflict")
+        assert place.message("Stalled") == (
+            "Service chat exists and belongs to InferenceService chat of serving.kserve.io/v1beta1; "
+            "rename the service, or delete that owner"
+        )
+
     async def test_a_child_of_an_earlier_life_is_deleted_by_its_uid_and_made_anew(self) -> None:
         place = Place()
-        owner = {"kind": names.KIND, "name": "chat", "uid": "an earlier life", "controller": True}
+        owner = the_owner("an earlier life")
         place.cluster.put(
             SERVICE,
             {"metadata": {"name": "chat", "namespace": "ml", "uid": "old", "ownerReferences": [owner]}, "spec": {}},

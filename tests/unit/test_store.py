@@ -26,14 +26,14 @@ CHAT, OTHER = Key("ml", "chat"), Key("ml", "other")
 def an_object(
     name: str, version: int, *, uid: str = "u", service: str | None = "chat", owner: str | None = UID, **rest: Any
 ) -> Manifest:
-    owners = [{"kind": names.KIND, "name": "chat", "uid": owner, "controller": True}] if owner else []
+    reference = {"apiVersion": names.API_VERSION, "kind": names.KIND, "name": "chat", "uid": owner, "controller": True}
     metadata = {
         "name": name,
         "namespace": "ml",
         "uid": uid,
         "resourceVersion": str(version),
         "labels": {names.LABEL_SERVICE: service} if service else {},
-        "ownerReferences": owners,
+        "ownerReferences": [reference] if owner else [],
     }
     return {"metadata": metadata, "spec": {}, **rest}
 
@@ -134,6 +134,12 @@ class TestChildren:
         store.put(CONTROLLER_REVISION, an_object("chat-abc", 2, data={"template": {}}, revision=1))
         store.put(SERVICE, an_object("chat", 3, owner="somebody else"))
         assert set(store.children(UID)) == {("Deployment", "chat-blue"), ("ControllerRevision", "chat-abc")}
+
+    def test_kserves_are_none_of_ours_though_the_owners_kind_and_name_are_the_same(self) -> None:
+        store, found = Store(), an_object("chat", 1)
+        found["metadata"]["ownerReferences"][0]["apiVersion"] = "serving.kserve.io/v1beta1"
+        store.put(SERVICE, found)
+        assert store.children(UID) == {}
 
     def test_what_is_given_out_is_no_window_into_the_store(self) -> None:
         store = Store()

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from penstock import errors, names
 from penstock.api import v1alpha1
 from penstock.api.v1alpha1 import InferenceService
+from penstock.desired import metadata
 from penstock.kinds import CONTROLLER_REVISION, DEPLOYMENT, INFERENCE_SERVICE, Kind, Manifest
 from penstock.kube import api_server
 from penstock.kube.throttle import TokenBucket
@@ -64,7 +65,8 @@ class Client:
 
     async def _children(self, kind: Kind, name: str) -> list[Manifest]:
         pages = self._server.pages(kind, self.namespace, selector=f"{names.LABEL_SERVICE}={name}")
-        return [item async for page in pages for item in page["items"]]
+        found = [item async for page in pages for item in page["items"]]
+        return [item for item in found if metadata.is_owned_by(item, name)]
 
     async def _check_installed(self) -> None:
         """A kind that is not there answers like an object that is not there."""

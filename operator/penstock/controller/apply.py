@@ -12,12 +12,12 @@ import structlog
 from penstock import errors
 from penstock.api.v1alpha1 import InferenceService
 from penstock.desired import drift
-from penstock.desired.metadata import made_for
+from penstock.desired.metadata import controller, is_owned_by, is_service, made_for
 from penstock.kinds import BY_NAME, INFERENCE_SERVICE, OPTIONAL, SERVICE, Kind, Manifest, kind_of
 from penstock.kube.api_server import Cluster
-from penstock.names import KIND, LABEL_SERVICE, Reason
+from penstock.names import LABEL_SERVICE, Reason
 from penstock.status.conditions import Problem
-from penstock.watch.store import Child, ObjectId, Store, controller_uid
+from penstock.watch.store import Child, ObjectId, Store
 
 log = structlog.get_logger(__name__)
 
@@ -170,22 +170,33 @@ async def _ours(cluster: Cluster, service: InferenceService, manifest: Manifest)
     if _is_of_an_earlier_life(found, service):
         await cluster.delete(kind, metadata["namespace"], metadata["name"], uid=found["metadata"]["uid"])
         raise Vanished(f"{kind} {metadata['name']} belonged to a deleted service of this name")
-    message = f"{kind} {metadata['name']} exists and is not ours; rename the service, or delete that object"
-    raise _Refused(Problem(Reason.NAME_CONFLICT, message))
+    raise _Refused(Problem(Reason.NAME_CONFLICT, f"{kind} {metadata['name']} {_conflict(found)}"))
 
 
 def _is_ours(found: Manifest, service: InferenceService) -> bool:
     """Owned by this very service; or owned by nobody, but last applied for it: somebody took the owner off."""
-    return service.metadata.uid == (controller_uid(found["metadata"]) or made_for(found))
+    owner = controller(found["metadata"])
+    if owner is None:
+        return made_for(found) == service.metadata.uid
+    return is_service(owner) and bool(owner["uid"] == service.metadata.uid)
 
 
 def _is_of_an_earlier_life(found: Manifest, service: InferenceService) -> bool:
     """Made for a service of this name that is gone; deleting a service may have orphaned it (`--cascade=orphan`)."""
-    owner = next((o for o in found["metadata"].get("ownerReferences") or [] if o.get("controller")), None)
+    owner = controller(found["metadata"])
     if owner is None:
         labels = found["metadata"].get("labels") or {}
         return bool(made_for(found)) and labels.get(LABEL_SERVICE) == service.metadata.name
-    return bool(owner["kind"] == KIND and owner["name"] == service.metadata.name)
+    return is_owned_by(found, service.metadata.name)
+
+
+def _conflict(found: Manifest) -> str:
+    """Whose object has the name, and what the user can do: a controller makes again what is deleted under it."""
+    owner = controller(found["metadata"])
+    if owner is None:
+        return "exists and is not ours; rename the service, or delete that object"
+    whose = f"{owner['kind']} {owner['name']} of {owner['apiVersion']}"
+    return f"exists and belongs to {whose}; rename the service, or delete that owner"
 
 
 def _with(manifest: Manifest, **metadata: str) -> Manifest:

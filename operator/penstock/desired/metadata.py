@@ -1,7 +1,7 @@
 """What every child carries: labels, the owner, and the mark of what was applied."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import orjson
@@ -66,6 +66,24 @@ def child(
     }
     manifest["metadata"]["annotations"][names.ANNOTATION_APPLIED] = f"{service.metadata.uid}/{_digest(manifest)}"
     return manifest
+
+
+def controller(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The owner reference of the object's controller, whoever that is."""
+    owners = metadata.get("ownerReferences") or []
+    return next((each for each in owners if each.get("controller")), None)
+
+
+def is_service(owner: Mapping[str, Any]) -> bool:
+    """Whether an owner is one of our services. KServe's have the same kind, and often the same name."""
+    group = owner.get("apiVersion", "").partition("/")[0]
+    return bool(group == names.GROUP and owner["kind"] == names.KIND)
+
+
+def is_owned_by(found: Manifest, name: str) -> bool:
+    """Whether a service of ours with that name, now or earlier, is the object's controller."""
+    owner = controller(found["metadata"])
+    return owner is not None and is_service(owner) and bool(owner["name"] == name)
 
 
 def made_for(child: Manifest) -> str:

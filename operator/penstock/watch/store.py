@@ -17,6 +17,7 @@ from penstock import names
 from penstock.api.v1alpha1 import InferenceService
 from penstock.capacity import placement, requests
 from penstock.capacity.free import Capacity
+from penstock.desired.metadata import controller, is_service
 from penstock.kinds import CHILDREN, ENDPOINT_SLICE, INFERENCE_SERVICE, NODE, POD, Kind, Manifest
 from penstock.observed import parse
 from penstock.observed.values import Endpoints, SeenPod
@@ -262,16 +263,16 @@ def identify(kind: Kind, obj: Manifest) -> ObjectId:
     return ObjectId(kind.name, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
 
 
-def controller_uid(metadata: Manifest) -> str:
-    """The UID of the controller that owns the object; empty if none does."""
-    owners = metadata.get("ownerReferences") or []
-    return next((owner["uid"] for owner in owners if owner.get("controller")), "")
+def _owner(metadata: Manifest) -> str:
+    """The UID of the service that controls the object; empty if none does."""
+    owner = controller(metadata)
+    return owner["uid"] if owner is not None and is_service(owner) else ""
 
 
 def _known(kind: Kind, obj: Manifest, version: int) -> _Known:
     metadata = obj["metadata"]
     service = Key(metadata["namespace"], metadata["name"]) if kind is INFERENCE_SERVICE else _service_of(metadata)
-    return _Known(version, metadata.get("uid", ""), controller_uid(metadata) if kind in CHILDREN else "", service)
+    return _Known(version, metadata.get("uid", ""), _owner(metadata) if kind in CHILDREN else "", service)
 
 
 def _service_of(metadata: Manifest) -> Key | None:
