@@ -60,7 +60,8 @@ class CanaryStep(Model):
     pause_seconds: int | None = Field(
         default=None, ge=0, description="Seconds that the step lasts once its pods are available. Default: 60."
     )
-    pause: bool = Field(default=False, description="True keeps the step until the action promote.")
+    # No default in a list: the API server would fill it in there, where GitOps tools take it for a change.
+    pause: bool | None = Field(default=None, description="True keeps the step until the action promote.")
 
 
 class Canary(Model):
