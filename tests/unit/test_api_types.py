@@ -1,17 +1,21 @@
 """The v1alpha1 types: what is parsed, what is decided in code, what is written back."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from penstock.api.meta import Condition, ConditionStatus, keep_times
 from penstock.api.predictor import SCALE_TARGETS, Predictor, ScaleMetric
+from penstock.api.schema import Observation
 from penstock.api.status import Blocker, InferenceServiceStatus
+from penstock.api.structural import structural
 from penstock.api.v1alpha1 import API_VERSION, KIND, InferenceService, InferenceServiceSpec, parse
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -162,6 +166,69 @@ def test_a_message_is_cut_to_what_the_schema_allows(text: str) -> None:
     message = Blocker(reason="CrashLooping", object="pod/a", message=text).message
     assert len(message) <= 4096
     assert message == text or (message.endswith("…") and text.startswith(message[:-1]))
+
+
+def observations(model: type[BaseModel] = InferenceServiceStatus) -> dict[str, type[Observation]]:
+    """Every type that a status is made of, by name."""
+    found: dict[str, type[Observation]] = {model.__name__: model} if issubclass(model, Observation) else {}
+    for field in model.model_fields.values():
+        for inner in (field.annotation, *inside(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                found |= observations(inner)
+    return found
+
+
+def inside(annotation: Any) -> Iterator[Any]:
+    for inner in get_args(annotation):
+        yield inner
+        yield from inside(inner)
+
+
+# What must be said in one or another part of a status.
+SAID: dict[str, Any] = {
+    "type": "Ready",
+    "status": "True",
+    "reason": "Because",
+    "lastTransitionTime": T0,
+    "verb": "promote",
+    "id": "1",
+    "result": "Done",
+    "winner": "A",
+    "metric": "Latency",
+    "pValue": 0.01,
+    "effect": 0.1,
+    "object": "Pod/a",
+    "target": 1,
+    "message": "",
+}
+BOUNDED = [
+    (kind, field, schema["maxLength"])
+    for kind in observations().values()
+    for field, schema in structural(kind)["properties"].items()
+    if "maxLength" in schema
+]
+
+
+def test_there_are_texts_with_a_bound_all_over_the_status() -> None:
+    assert len(BOUNDED) > 20
+    assert ("plan", 1024) in [(field, most) for _, field, most in BOUNDED]
+
+
+@pytest.mark.parametrize(("kind", "field", "most"), BOUNDED, ids=lambda v: getattr(v, "__name__", str(v)))
+def test_a_text_beyond_its_bound_is_written_cut_whichever_way_it_came_in(
+    kind: type[Observation], field: str, most: int
+) -> None:
+    name = next(name for name, info in kind.model_fields.items() if info.alias == field)
+    said = {key: SAID[key] for key in structural(kind).get("required", [])}
+    short = kind.model_validate(said)
+    ways = [
+        kind.model_validate({**said, field: "x" * 9999}),
+        kind.model_validate_json(to_json({**said, field: "x" * 9999})),
+        kind(**{**{n: getattr(short, n) for n in kind.model_fields}, name: "x" * 9999}),
+        short.model_copy(update={name: "x" * 9999}),
+    ]
+    for way in ways:
+        assert way.to_dict()[field] == "x" * (most - 1) + "…"
 
 
 def test_a_condition_whose_status_stays_keeps_its_time() -> None:

@@ -12,6 +12,7 @@ from penstock.kinds import (
     DISRUPTION_BUDGET,
     ENDPOINT_SLICE,
     INFERENCE_SERVICE,
+    NODE,
     POD,
     SERVICE,
     Manifest,
@@ -402,6 +403,20 @@ class TestRollouts:
         await place.settle()
         assert place.status["rollout"]["phase"] == "RolledBack"
         assert [transition.reason for transition in place.told] == ["RolloutStarted", "ProgressDeadlineExceeded"]
+
+    async def test_a_plan_beyond_its_bound_is_written_cut(self) -> None:
+        place = await self.ready()
+        for number in range(99):
+            taint = {"key": f"example.com/{'reserved' * 6}-{number}", "effect": "NoSchedule"}
+            status = {"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {"nvidia.com/gpu": "1"}}
+            place.cluster.put(NODE, {"metadata": {"name": f"n{number}"}, "spec": {"taints": [taint]}, "status": status})
+        place.edit(model={"storageUri": "s3://models/other", "resources": {"limits": {"nvidia.com/gpu": 1}}})
+        await place.look()
+        plan = place.status["rollout"]["plan"]
+        assert plan.startswith("BlueGreen: ")
+        assert len(plan) == 1024
+        await place.look()
+        assert place.cluster.writes == []
 
     async def test_a_status_wiped_after_a_rollback_does_not_try_it_again(self) -> None:
         place = await self.ready()

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from penstock.api.schema import Message, Model
+from penstock.api.schema import Message, Model, Observation
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
@@ -25,7 +25,7 @@ class ObjectMeta(Model):
     deletion_timestamp: datetime | None = None
 
 
-class Condition(Model):
+class Condition(Observation):
     """One observation about the service, with the time of its last change."""
 
     type: str = Field(max_length=64, description="What is observed, such as Ready.")

@@ -1,9 +1,11 @@
 """What the API types are written in: the base model, shared value types, Kubernetes fragments and CEL rules."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from functools import cache
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from annotated_types import MaxLen
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
 
 Reason = Literal["FieldValueInvalid", "FieldValueRequired", "FieldValueForbidden"]
@@ -27,6 +29,53 @@ class Model(BaseModel):
     def to_dict(self) -> dict[str, Any]:
         """The JSON object as the API server stores it: camelCase keys, RFC 3339 times, nothing that is unset."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _drop_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+class Observation(Model):
+    """A part of the status. The API server must not fill in what nobody observed, so its schema has no defaults.
+
+    Text is cut to the bound that its field declares, whichever way it comes in: the API server would refuse the whole
+    status otherwise, in this pass and in every later one.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_drop_defaults)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _within_bounds(cls, fields: Any) -> Any:
+        return _cut(cls, fields) if isinstance(fields, Mapping) else fields
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """The same with other fields; pydantic's own copy validates nothing."""
+        return super().model_copy(update=_cut(type(self), update or {}), deep=deep)
+
+
+def _cut(observation: type[Observation], fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields with every text in its bound; `fields` are named as in Python or as on the wire."""
+    bounds = _bounds(observation)
+    long = {
+        name: f"{fields[name][: most - 1]}…"
+        for name, most in bounds.items()
+        if isinstance(fields.get(name), str) and len(fields[name]) > most
+    }
+    return {**fields, **long} if long else fields
+
+
+@cache
+def _bounds(observation: type[Observation]) -> Mapping[str, int]:
+    """The longest text of each field that has a bound, under both of its names."""
+    return {
+        name: bound.max_length
+        for field, info in observation.model_fields.items()
+        for bound in info.metadata
+        if isinstance(bound, MaxLen)
+        for name in {field, info.alias or field}
+    }
 
 
 def rule(expression: str, message: str, *, path: str, reason: Reason = "FieldValueInvalid") -> dict[str, str]:
@@ -73,12 +122,8 @@ Quantity = (
 Quantities = Annotated[dict[str, Quantity], Field(max_length=64)]
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= 4096 else text[:4095] + "…"
-
-
-# Text that others wrote, for people: cut to what the schema allows, since a status that is refused helps nobody.
-Message = Annotated[str, BeforeValidator(_cut), Field(max_length=4096)]
+# Text for people, in which others' words stand.
+Message = Annotated[str, Field(max_length=4096)]
 
 # A count of pods, or a share of them.
 CountOrPercent = Annotated[int, Field(ge=0)] | Annotated[str, Field(max_length=4, pattern=r"^(100|[1-9]?[0-9])%$")]

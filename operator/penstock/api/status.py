@@ -1,13 +1,13 @@
 """`status` of an InferenceService: what the operator observed, in KServe's words where KServe has one."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from penstock.api.meta import Condition
 from penstock.api.rollout import AbTestMetric, Way
-from penstock.api.schema import Message, Model
+from penstock.api.schema import Message, Observation
 
 Phase = Literal["Pending", "Loading", "Ready", "Progressing", "Paused", "Degraded", "Suspended"]
 Slot = Literal["blue", "green"]
@@ -30,17 +30,6 @@ ModelState = Literal["Pending", "Loading", "Loaded", "FailedToLoad"]
 LimitedBy = Literal["maxReplicas", "InsufficientGPU", "QuotaExceeded", "MetricMissing"]
 Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
-
-
-def _drop_defaults(schema: dict[str, Any]) -> None:
-    for field in schema["properties"].values():
-        field.pop("default", None)
-
-
-class Observation(Model):
-    """A part of the status. The API server must not fill in what nobody observed, so its schema has no defaults."""
-
-    model_config = ConfigDict(json_schema_extra=_drop_defaults)
 
 
 class Address(Observation):

@@ -87,8 +87,7 @@ def concluded(status: AbTestStatus, spec: AbTest, verdict: Verdict) -> AbTestSta
 def not_judged(status: AbTestStatus, why: str, now: datetime) -> AbTestStatus:
     """The test could not be made: the counts stay as they are, and it is tried again after an interval."""
     told = f"the A/B test has all its requests but could not be judged, and is tried again: {why}"
-    # Cut as everything is that others wrote: model_copy checks nothing.
-    return AbTestStatus.model_validate({**status.model_dump(), "last_sample_at": now, "message": told})
+    return status.model_copy(update={"last_sample_at": now, "message": told})
 
 
 def outcome(status: AbTestStatus, *, auto_promote: bool) -> Outcome:

@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Final, Self, TypeVar
 
 from penstock import names
-from penstock.api.status import LastAction, Observation, RolloutStatus
+from penstock.api.schema import Observation
+from penstock.api.status import LastAction, RolloutStatus
 from penstock.observed.values import Seen
 from penstock.rollout import in_place
 from penstock.rollout.decision import changed
