@@ -1,23 +1,34 @@
-"""A small cluster in miniature: two Deployments, their pods on nodes with so many places, one Service, and a gateway.
+"""A small cluster in miniature: two Deployments, their pods on nodes with so many GPUs, one Service, and a gateway.
 
 Everything acts when it is told to, so that a test can make each of them late, or cut the operator off between two of
 its writes.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
+from penstock import names
+from penstock.capacity import requests
+from penstock.capacity.free import Capacity, build
+from penstock.capacity.placement import Node
+from penstock.capacity.requests import PodRequests
+from penstock.capacity.room import Room
+from penstock.kinds import Manifest
 from penstock.names import Slot
+from penstock.observed import parse
 from penstock.observed.http_route import SeenRoute
 from penstock.observed.values import Endpoints, SeenDeployment, SeenPod
 from penstock.rollout.decision import SlotPlan
 
-from tests.builders import crash_looping, loading, pending, ready_pod, unready
+from tests.builders import T0
 
 ILLS: Final = ("crash-looping", "never ready")
+NAMESPACE: Final = "ml"
 
 
 @dataclass
@@ -27,8 +38,9 @@ class Pod:
     name: str
     slot: Slot
     revision: str
-    is_placed: bool = False
-    is_sick: bool = False  # misses its pod_client, and may be well again
+    has_sidecar: bool = False  # a webhook has put its own container before the model's
+    node: int | None = None
+    is_sick: bool = False  # misses its probes, and may be well again
     is_leaving: bool = False
     told: str = "new"
     since: datetime | None = None  # when that was first said
@@ -42,19 +54,48 @@ class Pod:
             self.told, self.since = what, now
 
     def seen(self) -> SeenPod:
-        made = _MADE[self.told](self.name, self.revision)
-        since = self.since if made.is_started or made.unschedulable is not None else None
-        return replace(made, slot=self.slot, is_leaving=self.is_leaving, unready_since=None if self.is_ready else since)
+        """As it is parsed from what the API server has of it."""
+        return parse.pod(self._manifest())
+
+    def _manifest(self) -> Manifest:
+        leaving = {"deletionTimestamp": "2026-01-01T12:00:00Z"} if self.is_leaving else {}
+        labels = {names.LABEL_SLOT: self.slot.value, names.LABEL_REVISION: self.revision}
+        found = [_SIDECAR] if self.has_sidecar else []
+        placed = self.told != "without a node"
+        status = {"conditions": list(self._conditions(is_placed=placed)), "podIP": "10.0.0.7"}
+        if placed:
+            model = {"name": names.CONTAINER, **_MODEL[self.told], "ready": self.told == "ready"}
+            status["containerStatuses"] = [*found, model]
+        return {
+            "metadata": {"name": self.name, "namespace": NAMESPACE, "labels": labels, **leaving},
+            "spec": {"containers": [*({"name": each["name"]} for each in found), {"name": names.CONTAINER}]},
+            "status": status,
+        }
+
+    def _conditions(self, *, is_placed: bool) -> Iterator[Manifest]:
+        since = {"lastTransitionTime": self.since.isoformat()} if self.since else {}
+        if not is_placed:
+            waits = {"status": "False", "reason": "Unschedulable", "message": "0/2 nodes are available"}
+            yield {"type": "PodScheduled", **waits, **since}
+            return
+        yield {"type": "PodScheduled", "status": "True"}
+        yield {"type": "Ready", "status": "True" if self.told == "ready" else "False", **since}
 
 
-_MADE: Final[Mapping[str, Callable[[str, str], SeenPod]]] = {
-    "new": loading,
-    "loading": loading,
-    "ready": ready_pod,
-    "never ready": unready,
-    "crash-looping": crash_looping,
-    "without a node": pending,
+_RUNNING: Final[Mapping[str, Any]] = {"state": {"running": {"startedAt": T0.isoformat()}}}
+_MODEL: Final[Mapping[str, Mapping[str, Any]]] = {
+    "new": {**_RUNNING, "started": False},
+    "loading": {**_RUNNING, "started": False},
+    "ready": {**_RUNNING, "started": True},
+    "never ready": {**_RUNNING, "started": True},
+    "crash-looping": {
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}},
+        "lastState": {"terminated": {"reason": "Error", "exitCode": 1, "finishedAt": T0.isoformat()}},
+        "started": False,
+        "restartCount": 3,
+    },
 }
+_SIDECAR: Final[Mapping[str, Any]] = {"name": "istio-proxy", **_RUNNING, "started": True, "ready": True}
 
 
 @dataclass
@@ -92,18 +133,18 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Rules:
-    """Where a route leads requests, other than to the active Service."""
+    """Where a route sends requests, other than to the active Service."""
 
     shares: Mapping[Slot, int] = field(default_factory=dict)
     variant: Slot | None = None
 
-    def leads_to(self, slot: Slot) -> bool:
+    def sends_to(self, slot: Slot) -> bool:
         return self.variant is slot or self.shares.get(slot, 0) > 0
 
 
 @dataclass
 class Route:
-    """What is written of it, and by what the gateway leads requests."""
+    """What is written of it, and by what the gateway routes."""
 
     written: Rules | None = None
     taken: Rules = Rules()
@@ -124,14 +165,21 @@ class Route:
 
 @dataclass
 class Cluster:
-    """`ills` says which revisions do not work, and how; `places` is how many pods there is room for.
+    """`ills` says which revisions do not work, and how. `nodes` are their GPUs, of which each pod needs `need`.
 
-    Those beyond them wait for a node, or by a quota are not even created.
+    Pods for which no node has enough wait; those beyond a quota are not even created. `foreign` are the slots whose
+    Deployment's name somebody else has taken, `refused` those whose every change a policy refuses.
     """
 
-    places: int = 8
-    has_quota: bool = False
+    nodes: list[int] = field(default_factory=lambda: [8])
+    need: int = 1
+    resource: str = names.GPU
+    quota: int | None = None  # pods
+    has_sidecars: bool = False
+    foreign: set[Slot] = field(default_factory=set)
+    refused: set[Slot] = field(default_factory=set)
     ills: dict[str, str] = field(default_factory=dict)
+    stored: dict[str, int] = field(default_factory=dict)  # the ControllerRevisions' numbers
     selected: Slot | None = None
     is_shared: bool = False  # the selector names no slot
     led_to: frozenset[Slot] = frozenset()  # what the endpoints follow
@@ -148,9 +196,30 @@ class Cluster:
     def ready(self, slot: Slot | None) -> list[Pod]:
         return [pod for pod in self.of(slot) if pod.is_ready]
 
+    def running(self) -> frozenset[str]:
+        """The revisions that the Deployments have."""
+        return frozenset(each.plan.revision for each in self.slots.values() if each.plan is not None)
+
     def endpoints(self) -> Endpoints:
         inside = [pod for pod in self.pods if pod.slot in self.led_to and not pod.is_leaving]
         return Endpoints(frozenset(pod.name for pod in inside if pod.is_ready), frozenset(pod.name for pod in inside))
+
+    def room(self, slot: Slot, *, serving: int) -> Room:
+        """What there is for more pods, where those of the slot may be replaced."""
+        own = [(NAMESPACE, pod.name) for pod in self.pods if pod.slot == slot]
+        return self._capacity().room(self._pod_spec(), own, serving=serving)
+
+    def holds(self, pods: int) -> bool:
+        """Whether so many pods fit if there were no others."""
+        by_nodes = sum(node // self.need for node in self.nodes)
+        return min(by_nodes, by_nodes if self.quota is None else self.quota) >= pods
+
+    def refuses(self, slot: Slot, plan: SlotPlan) -> str | None:
+        """In what words a write of the slot's Deployment is refused."""
+        there = self.slots[slot].plan
+        if there is None and slot in self.foreign:
+            return f"Deployment chat-{slot} exists and is not ours"
+        return f"Deployment chat-{slot}: denied by policy" if slot in self.refused and there != plan else None
 
     def write(self, slot: Slot, plan: SlotPlan | None) -> None:
         """A Deployment is applied, or deleted with its pods."""
@@ -172,21 +241,37 @@ class Cluster:
         """Those that were leaving are gone; others get a place if there is one, and are up a moment later."""
         self.pods = [pod for pod in self.pods if not pod.is_leaving]
         for pod in self.pods:
-            if pod.is_placed:
+            if pod.node is not None:
                 well = "never ready" if pod.is_sick else "ready"
                 pod.tell(self.ills.get(pod.revision, well), now)
-            elif sum(other.is_placed for other in self.pods) < self.places:
-                pod.is_placed = True
-                pod.tell("loading", now)
-            else:
-                pod.tell("without a node", now)
+                continue
+            pod.node = next((node for node in range(len(self.nodes)) if self._free(node) >= self.need), None)
+            pod.tell("without a node" if pod.node is None else "loading", now)
 
     def let_the_endpoints_follow(self) -> None:
         selected = [self.selected] if self.selected else []
         self.led_to = frozenset(Slot if self.is_shared else selected)
 
+    def _free(self, node: int) -> int:
+        return self.nodes[node] - self.need * sum(pod.node == node for pod in self.pods)
+
+    def _pod_spec(self) -> Manifest:
+        return {"containers": [{"name": names.CONTAINER, "resources": {"limits": {self.resource: self.need}}}]}
+
+    def _capacity(self) -> Capacity:
+        asked = requests.requests(self._pod_spec())
+        nodes = (
+            Node(f"node-{number}", {}, (), {self.resource: Decimal(gpus), requests.PODS: Decimal(110)}, ready=True)
+            for number, gpus in enumerate(self.nodes)
+        )
+        placed = (
+            PodRequests(NAMESPACE, pod.name, None if pod.node is None else f"node-{pod.node}", asked)
+            for pod in self.pods
+        )
+        return build(nodes, placed)
+
     def _roll(self, slot: Slot, plan: SlotPlan) -> None:
-        """As the Deployment controller does it, with few pods."""
+        """As the Deployment controller does it; an unsaid pace is a quarter more and a quarter missing."""
         new = [pod for pod in self.of(slot) if pod.revision == plan.revision]
         old = [pod for pod in self.of(slot) if pod.revision != plan.revision]
         if plan.is_paused and old:
@@ -194,8 +279,8 @@ class Cluster:
         if plan.way == "Recreate" and any(pod.slot == slot and pod.revision != plan.revision for pod in self.pods):
             _end(old)
             return
-        missing = 1 if plan.max_surge == 0 else 0
-        most = plan.replicas + (1 - missing if old else 0)
+        surge, missing = _pace(plan)
+        most = plan.replicas + (surge if old else 0)
         new += self._created(slot, plan.revision, min(plan.replicas - len(new), most - len(new) - len(old)))
         _end(_worst_first(new)[: max(len(new) - plan.replicas, 0)])
         least = plan.replicas - missing if plan.replicas else 0
@@ -207,15 +292,22 @@ class Cluster:
         _end(well[: max(min(over, spare - len(ill)), 0)] if plan.replicas else old)
 
     def _created(self, slot: Slot, revision: str, number: int) -> list[Pod]:
-        allowed = max(min(number, self.places - len(self.pods)), 0) if self.has_quota else number
-        made = [Pod(f"{slot}-{revision}-{next(self.names)}", slot, revision) for _ in range(allowed)]
+        allowed = number if self.quota is None else max(min(number, self.quota - len(self.pods)), 0)
+        made = [Pod(f"{slot}-{revision}-{next(self.names)}", slot, revision, self.has_sidecars) for _ in range(allowed)]
         self.pods += made
         self.slots[slot].is_refused = allowed < number
         return made
 
 
+def _pace(plan: SlotPlan) -> tuple[int, int]:
+    """How many pods more, and how many fewer, than are wanted."""
+    if plan.max_surge is None:
+        return math.ceil(plan.replicas / 4), plan.replicas // 4
+    return (1, 0) if plan.max_surge else (0, 1)
+
+
 def _worst_first(pods: Collection[Pod]) -> list[Pod]:
-    return sorted(pods, key=lambda pod: (pod.is_ready, pod.is_placed))
+    return sorted(pods, key=lambda pod: (pod.is_ready, pod.node is not None))
 
 
 def _end(pods: Collection[Pod]) -> None:

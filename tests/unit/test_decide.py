@@ -287,6 +287,13 @@ def test_what_runs_next(
             False,
             id="pods that are still to be created are waited for",
         ),
+        pytest.param(
+            under_way(to="v1", stable=None),
+            SeenDeployment("v1", 3, 2, 2, ready=2, available=2, is_observed=True, creation_failure="exceeded quota"),
+            [ready_pod("a"), ready_pod("b")],
+            True,
+            id="pods that a quota keeps from being created do not hold a rollout",
+        ),
     ],
 )
 def test_when_a_rollout_is_complete(status: Any, deployment: SeenDeployment, pods: list[Any], is_done: bool) -> None:

@@ -15,32 +15,37 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from penstock import names
 from penstock.api.status import InferenceServiceStatus
-from penstock.controller import requeue
+from penstock.controller import reconcile, requeue
 from penstock.controller.deferred_status import PATIENCE
-from penstock.names import Slot
+from penstock.controller.gather import Gathered
+from penstock.desired.children import Stored
+from penstock.names import Reason, Slot
 from penstock.observed import causes as pod_causes
 from penstock.observed.answers import Answers, Verdict
 from penstock.observed.counters import Window
 from penstock.observed.values import Seen
 from penstock.rollout import memory
-from penstock.rollout.decide import decide
-from penstock.rollout.decision import Asks, Decision
+from penstock.rollout.decide import decide, needs_room
+from penstock.rollout.decision import Asks, Decision, SlotPlan
 from penstock.rollout.replicas import Scale
-from penstock.status.conditions import Facts
+from penstock.status.conditions import Facts, Problem
 from penstock.status.status import can_wait
+from penstock.status.status import status as status_of
 
-from tests.builders import DEADLINE, T0, WIPED, a_service, reported, seen
+from tests.builders import DEADLINE, T0, WIPED, a_service, seen, with_status
 from tests.simulated_cluster import ILLS, Cluster, Rules
 
 REVISIONS: Final = ("v1", "v2", "v3", "v4")
 STRATEGIES: Final = ("Auto", "BlueGreen", "BlueGreen", "Canary", "Canary", "Canary", "RollingUpdate", "Recreate")
 VERBS: Final = ("promote", "promote-full", "abort", "retry", "rollback", "rollback=v1", "pause", "resume", "dance")
 WRITES: Final = (*Slot, "service", "route")
+NODES: Final = st.sampled_from([[1], [2], [2, 2], [4], [8], [8, 8], [24], [4, 4, 4, 4]])
 AB_TEST: Final = {"header": {"name": "x-arm", "value": "b"}, "durationSeconds": 60, "minSamplesPerArm": 10}
 VERDICTS: Final = (Verdict("A", 0.01, 5.0), Verdict("B", 0.01, -5.0), Verdict(None, 0.5, 0.1), "no process for it")
 # Without any news for so long, none is to come.
 _QUIET: Final = 3 * DEADLINE
 _MOST_WAKES: Final = 2000
+_TEMPLATE: Final[dict[str, object]] = {"spec": {}}
 _LEADS: Final = (names.ANNOTATION_ACTIVE_SLOT, names.ANNOTATION_SHARED)
 
 
@@ -52,6 +57,7 @@ class Rollouts(RuleBasedStateMachine):
         self.now = T0
         self.uptime = timedelta()  # as a timer counts it, whatever becomes of the clock
         self.current = "v1"
+        self.generation = 1
         self.options: dict[str, object] = {"strategy": "BlueGreen"}
         self.action = ""
         self.ids = count(1)
@@ -71,36 +77,57 @@ class Rollouts(RuleBasedStateMachine):
 
     @initialize(
         strategy=st.sampled_from(STRATEGIES),
-        replicas=st.integers(1, 3),
+        replicas=st.sampled_from([1, 1, 2, 2, 3, 3, 5, 12]),
         rounds=st.sampled_from([0, 6, 6, 6]),
         is_behind_a_gateway=st.booleans(),
+        nodes=NODES,
+        need=st.sampled_from([1, 1, 2]),
+        resource=st.sampled_from([names.GPU, "cpu"]),
+        quota=st.sampled_from([None, None, 1, 3, 6]),
+        has_sidecars=st.booleans(),
     )
     def begin_with_a_service_that_has_run_for_a_while(
-        self, strategy: str, replicas: int, rounds: int, is_behind_a_gateway: bool
+        self,
+        *,
+        strategy: str,
+        replicas: int,
+        rounds: int,
+        is_behind_a_gateway: bool,
+        nodes: list[int],
+        need: int,
+        resource: str,
+        quota: int | None,
+        has_sidecars: bool,
     ) -> None:
         self.options["strategy"], self.replicas = strategy, replicas
         self.is_behind_a_gateway = is_behind_a_gateway
+        self.cluster = Cluster(nodes=nodes, need=need, resource=resource, quota=quota, has_sidecars=has_sidecars)
         self.let_all_act(rounds)
         self.current = "v2" if rounds else "v1"
 
     @rule(revision=st.sampled_from(REVISIONS))
     def edit_the_spec(self, revision: str) -> None:
         self.current = revision
+        self._edit()
+
+    def _edit(self, **options: object) -> None:
+        self.options |= options
+        self.generation += 1
 
     @rule(strategy=st.sampled_from(STRATEGIES))
     def edit_the_strategy(self, strategy: str) -> None:
-        self.options["strategy"] = strategy
+        self._edit(strategy=strategy)
         if strategy != "BlueGreen":
             self.options.pop("abTest", None)
 
     @rule(auto=st.booleans(), soak=st.sampled_from([0, 60]), hold=st.sampled_from([0, 300]))
     def edit_the_gates(self, auto: bool, soak: int, hold: int) -> None:
-        self.options["blueGreen"] = {"autoPromote": auto, "autoPromoteAfterSeconds": soak, "holdSeconds": hold}
+        self._edit(blueGreen={"autoPromote": auto, "autoPromoteAfterSeconds": soak, "holdSeconds": hold})
 
     @rule(weights=st.sampled_from([[50], [1, 99], [10, 30, 60]]), is_gated=st.booleans())
     def edit_the_steps(self, weights: list[int], is_gated: bool) -> None:
         gate = {"pause": True} if is_gated else {"pauseSeconds": 60}
-        self.options["canary"] = {"steps": [{"weight": weight, **gate} for weight in weights]}
+        self._edit(canary={"steps": [{"weight": weight, **gate} for weight in weights]})
 
     @rule(is_behind_one=st.booleans())
     def edit_the_gateway(self, is_behind_one: bool) -> None:
@@ -122,7 +149,7 @@ class Rollouts(RuleBasedStateMachine):
 
     @rule(on_failure=st.sampled_from(["Rollback", "Hold"]))
     def edit_what_becomes_of_failed_pods(self, on_failure: str) -> None:
-        self.options["onFailure"] = on_failure
+        self._edit(onFailure=on_failure)
 
     @rule(verb=st.sampled_from(VERBS))
     def act(self, verb: str) -> None:
@@ -148,9 +175,23 @@ class Rollouts(RuleBasedStateMachine):
         for pod in self.cluster.pods[which : which + 1]:
             pod.is_leaving = True
 
-    @rule(places=st.integers(1, 6), has_quota=st.booleans())
-    def change_the_room(self, places: int, has_quota: bool) -> None:
-        self.cluster.places, self.cluster.has_quota = places, has_quota
+    @rule(nodes=NODES, quota=st.sampled_from([None, None, 1, 3, 6]))
+    def change_the_room(self, nodes: list[int], quota: int | None) -> None:
+        """Nodes come and go with the neighbours on them; pods that have a place keep it."""
+        self.cluster.nodes = [*nodes, *[0] * (4 - len(nodes))]
+        self.cluster.quota = quota
+
+    @rule(slot=st.sampled_from(Slot), is_there=st.booleans())
+    def put_a_foreign_object_in_the_way(self, slot: Slot, is_there: bool) -> None:
+        (self.cluster.foreign.add if is_there else self.cluster.foreign.discard)(slot)
+
+    @rule(slot=st.sampled_from(Slot), is_refused=st.booleans())
+    def let_a_policy_refuse_writes(self, slot: Slot, is_refused: bool) -> None:
+        (self.cluster.refused.add if is_refused else self.cluster.refused.discard)(slot)
+
+    @rule(limit=st.integers(1, 2))
+    def edit_the_history_limit(self, limit: int) -> None:
+        self._edit(revisionHistoryLimit=limit)
 
     @rule(slot=st.sampled_from(Slot), with_its_pods=st.booleans())
     def delete_a_deployment(self, slot: Slot, with_its_pods: bool) -> None:
@@ -167,7 +208,7 @@ class Rollouts(RuleBasedStateMachine):
     def keep_hands_off_or_not(self, is_paused: bool) -> None:
         self.is_paused = is_paused
 
-    @rule(replicas=st.integers(0, 3))
+    @rule(replicas=st.sampled_from([0, 1, 2, 3, 5, 12]))
     def scale(self, replicas: int) -> None:
         self.replicas = replicas
 
@@ -203,14 +244,14 @@ class Rollouts(RuleBasedStateMachine):
     @rule()
     def make_a_pass(self) -> None:
         """Children first, all at once, and then the status."""
-        about, decision = self._pass(frozenset(WRITES))
-        self._tell(self._report(about, decision))
+        facts = self._pass(frozenset(WRITES))
+        was_refused = self._is_refused(facts.seen)
+        self._tell(self._report(facts))
         self.known = self._observed()
-        paused = "hands off" if self.is_paused else None
-        causes = pod_causes.causes(about, self.now)
-        facts = Facts(about, decision, Scale(self.replicas), causes, paused=paused)
         until = None if self.put_off_until is None else self.put_off_until - self.uptime
         after = requeue.soonest(requeue.look_again(facts, self.now), until)
+        if was_refused and facts.problem is None:
+            after = timedelta()
         self.due = None if after is None else self.uptime + after
 
     @precondition(lambda self: self.is_woken)
@@ -236,24 +277,64 @@ class Rollouts(RuleBasedStateMachine):
         return is_due or self.known is None or self.known != self._observed()
 
     def _observed(self) -> object:
-        return replace(self._seen(), answers=None), self.is_paused, self.replicas
+        """What wakes a pass: room on the nodes alone does not, but for a pod that waits for it."""
+        waits = any(pod.told == "without a node" for pod in self.cluster.pods)
+        room = self.cluster.nodes if waits else None
+        return replace(self._seen(), answers=None, room=None), self.is_paused, self.replicas, room, self.generation
 
-    def _pass(self, written: frozenset[str]) -> tuple[Seen, Decision]:
-        about = self._seen()
-        about, decision = self._decide(about)
+    def _pass(self, written: frozenset[str]) -> Facts:
+        about, decision = self._decide(self._seen())
         self.decision = decision
         if self.is_paused:
-            return about, decision
+            return self._facts(about, decision)
         self._check_what_moves(about, decision)
-        for slot in Slot:
-            if slot in written:
-                self.cluster.write(slot, decision.slots.get(slot))
+        self._check_templates(decision)
+        refused = [
+            problem for slot, plan in decision.slots.items() if slot in written if (problem := self._write(slot, plan))
+        ]
         if "service" in written:
             self._write_the_service(decision)
         if "route" in written:
             rules = Rules(dict(decision.shares), decision.variant)
             self.cluster.route.write(rules if self.is_behind_a_gateway else None)
-        return about, decision
+        if not refused:
+            self._prune(decision, written)
+        problem = refused[0] if refused else None
+        return reconcile._with_problem(self._facts(about, decision), problem, self.now)
+
+    def _facts(self, about: Seen, decision: Decision) -> Facts:
+        paused = "hands off" if self.is_paused else None
+        causes = pod_causes.causes(about, self.now)
+        return Facts(about, decision, Scale(self.replicas), causes, paused=paused)
+
+    def _write(self, slot: Slot, plan: SlotPlan) -> Problem | None:
+        """What the cluster says to it, if it refuses."""
+        told = self.cluster.refuses(slot, plan)
+        if told is None:
+            self.cluster.write(slot, plan)
+            return None
+        is_foreign = self.cluster.slots[slot].plan is None and slot in self.cluster.foreign
+        return Problem(Reason.NAME_CONFLICT if is_foreign else Reason.INVALID_SPEC, told)
+
+    def _prune(self, decision: Decision, written: frozenset[str]) -> None:
+        for slot in Slot:
+            if slot in written and slot not in decision.slots:
+                self.cluster.write(slot, None)
+        self.cluster.stored = {name: kept.number for name, kept in self._history(decision).items()}
+
+    def _history(self, decision: Decision) -> dict[str, Stored]:
+        """The templates that are kept."""
+        about = self._seen()
+        stored = {name: Stored(number, _TEMPLATE) for name, number in self.cluster.stored.items()}
+        running = dict.fromkeys(self.cluster.running(), _TEMPLATE)
+        gathered = Gathered(about, stored, running, _TEMPLATE, [], None, None)
+        return reconcile._stored(about.service, gathered, decision)
+
+    def _check_templates(self, decision: Decision) -> None:
+        """Nothing is to run whose template is gone."""
+        kept = self._history(decision)
+        for plan in decision.slots.values():
+            assert plan.revision in kept, "the template of what is to run is gone"
 
     def _write_the_service(self, decision: Decision) -> None:
         self.cluster.selected, self.cluster.is_shared = decision.active, decision.is_shared
@@ -291,10 +372,10 @@ class Rollouts(RuleBasedStateMachine):
         """Nobody is led to where nothing answers, and no pods go to which requests are still led."""
         assert not (decision.shares or decision.variant) or self.is_behind_a_gateway
         for slot in Slot:
-            leads = Rules(decision.shares, decision.variant).leads_to(slot)
+            leads = Rules(decision.shares, decision.variant).sends_to(slot)
             assert not leads or about.ready(slot) or not about.ready(slot.other)
             found, plan = about.slots.get(slot), decision.slots.get(slot)
-            if found is None or not found.wanted or not self.replicas or not self.cluster.route.taken.leads_to(slot):
+            if found is None or not found.wanted or not self.replicas or not self.cluster.route.taken.sends_to(slot):
                 continue
             if self.cluster.route.written is not None:
                 assert plan is not None, "pods go to which the gateway still leads requests"
@@ -316,10 +397,15 @@ class Rollouts(RuleBasedStateMachine):
     @invariant()
     def two_decisions_on_the_same_observation_are_equal(self) -> None:
         about, first = self._decide(self._seen())
-        _, again = self._decide(replace(self._seen(self._report(about, first)), annotations=self._noted(first)))
+        if self._is_refused(about):
+            return  # Without the answer to its write nobody knows whether it is refused again.
+        _, again = self._decide(replace(self._seen(self._after(about, first)), annotations=self._noted(first)))
         # The reason may turn from what just happened to how things stand.
-        assert self._report(about, again) == self._report(about, first)
+        assert self._after(about, again) == self._after(about, first)
         assert (again.target, again.active, again.slots) == (first.target, first.active, first.slots)
+
+    def _after(self, about: Seen, decision: Decision) -> InferenceServiceStatus:
+        return self._report(self._facts(about, decision))
 
     def _noted(self, decision: Decision) -> dict[str, str]:
         """What the Service tells afterwards; where it leads is as it was."""
@@ -365,6 +451,8 @@ class Rollouts(RuleBasedStateMachine):
         decision = self.decision
         assert decision is not None
         rollout = decision.rollout
+        if self._is_refused(self._seen()):
+            return  # Somebody has to mend that, and the status says what.
         if self.is_paused or self.replicas == 0 or rollout.is_paused:
             assert (
                 decision.is_at_rest
@@ -382,7 +470,9 @@ class Rollouts(RuleBasedStateMachine):
         is_back = any(pod.is_ready and pod.revision == decision.stable for pod in self.cluster.pods)
         is_waiting = decision.phase == "Aborting" and "; waiting: " in decision.message
         is_short = is_waiting and (not is_back or "there is no room" in decision.message)
-        assert decision.is_at_rest or decision.is_overdue or is_at_gate or is_short
+        # Of a first revision that cannot run nothing better can be told than that, and why.
+        is_hopeless = decision.stable is None and (self.current in self.cluster.ills or not self.cluster.holds(1))
+        assert decision.is_at_rest or is_at_gate or is_short or (is_hopeless and decision.is_overdue)
         active = self.cluster.slots[decision.active]
         if decision.is_at_rest:
             assert (dict(decision.shares), decision.variant) == ({}, None)
@@ -401,18 +491,22 @@ class Rollouts(RuleBasedStateMachine):
             status=status or self.status,
             annotations=annotations,
         )
-        return seen(
-            service,
+        metadata = service.metadata.model_copy(update={"generation": self.generation})
+        found = seen(
+            service.model_copy(update={"metadata": metadata}),
             *(pod.seen() for pod in self.cluster.pods),
             current=self.current,
             slots={slot: found for slot, each in self.cluster.slots.items() if (found := each.seen())},
             selected=self.cluster.selected,
             endpoints=self.cluster.endpoints(),
             annotations=self.cluster.annotations,
-            templates=frozenset(REVISIONS),
+            templates=frozenset(self.cluster.stored) | self.cluster.running(),
             is_smoke_tested=True,
             route=self.cluster.route.seen(),
         )
+        if not needs_room(found, self.now, wanted=self.replicas):
+            return found
+        return replace(found, room=self.cluster.room(found.active, serving=len(found.ready(found.active))))
 
     def _decide(self, about: Seen) -> tuple[Seen, Decision]:
         decision = self._once(about)
@@ -436,11 +530,14 @@ class Rollouts(RuleBasedStateMachine):
         return Answers({**before.smoke, **results}, looked, arms, verdict)
 
     def _once(self, about: Seen) -> Decision:
-        is_stopped = self.is_paused or self.replicas == 0
+        is_stopped = self.is_paused or self.replicas == 0 or self._is_refused(about)
         return decide(about, pod_causes.causes(about, self.now), self.now, wanted=self.replicas, is_stopped=is_stopped)
 
-    def _report(self, about: Seen, decision: Decision) -> InferenceServiceStatus:
-        return reported(decision, about, self.now, Scale(self.replicas)).status
+    def _is_refused(self, about: Seen) -> bool:
+        return reconcile._is_refused(about.service)
+
+    def _report(self, facts: Facts) -> InferenceServiceStatus:
+        return with_status(facts.seen.service, status_of(facts, self.now)).status
 
 
 settings.register_profile("rollouts", max_examples=60, stateful_step_count=40, deadline=None)

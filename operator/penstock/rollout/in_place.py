@@ -10,6 +10,7 @@ from datetime import datetime
 
 from penstock.api.status import RolloutStatus
 from penstock.names import Reason
+from penstock.observed import causes
 from penstock.observed.causes import most_telling
 from penstock.observed.values import Seen
 from penstock.rollout import deadline, rollback
@@ -34,9 +35,10 @@ def promoted(s: Situation) -> Decision:
 
 
 def is_rolled_out(seen: Seen, revision: str) -> bool:
-    """No old pod is left, and every pod of the revision that has a node is available.
+    """No old pod is left, and every pod of the revision that found a place is available.
 
-    A pod that waits for a node proves nothing against the revision: an autoscaler may want more than there is room for.
+    A pod that waits for a node, or that a quota keeps from being created, proves nothing against the revision: an
+    autoscaler may want more than there is room for.
     """
     deployment = seen.deployment
     if deployment is None or deployment.revision != revision or not deployment.is_observed:
@@ -44,8 +46,9 @@ def is_rolled_out(seen: Seen, revision: str) -> bool:
     if deployment.is_complete and deployment.wanted > 0:
         return True
     pods = [pod for pod in seen.pods if pod.slot == seen.active and not pod.is_leaving]
-    waiting = sum(1 for pod in pods if pod.unschedulable is not None)
-    settled = deployment.updated == deployment.replicas == deployment.wanted
+    uncreated = causes.uncreated(seen, seen.active)
+    waiting = sum(1 for pod in pods if pod.unschedulable is not None) + uncreated
+    settled = deployment.updated == deployment.replicas == deployment.wanted - uncreated
     return settled and deployment.available >= 1 and deployment.available + waiting >= deployment.wanted
 
 
