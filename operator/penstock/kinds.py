@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from penstock.api import v1alpha1
+from penstock.api import group
 
 Manifest: TypeAlias = dict[str, Any]  # A Kubernetes object as JSON.
 
@@ -28,7 +28,7 @@ class Kind:
         return self.name
 
 
-INFERENCE_SERVICE: Final = Kind(v1alpha1.KIND, v1alpha1.API_VERSION, v1alpha1.PLURAL)
+INFERENCE_SERVICE: Final = Kind(group.KIND, group.API_VERSION, group.PLURAL)
 DEPLOYMENT: Final = Kind("Deployment", "apps/v1", "deployments")
 CONTROLLER_REVISION: Final = Kind("ControllerRevision", "apps/v1", "controllerrevisions")
 SERVICE: Final = Kind("Service", "v1", "services")

@@ -6,12 +6,12 @@ One vocabulary: a reason is spelt the same in a decision, a condition, an Event 
 from enum import StrEnum
 from typing import Final
 
-from penstock.api import v1alpha1
+from penstock.api import group
 
-GROUP: Final = v1alpha1.GROUP
-API_VERSION: Final = v1alpha1.API_VERSION
-KIND: Final = v1alpha1.KIND
-PLURAL: Final = v1alpha1.PLURAL
+GROUP: Final = group.GROUP
+API_VERSION: Final = group.API_VERSION
+KIND: Final = group.KIND
+PLURAL: Final = group.PLURAL
 
 
 PRODUCT: Final = "penstock"

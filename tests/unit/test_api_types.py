@@ -8,14 +8,13 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from penstock.api.group import API_VERSION, KIND
 from penstock.api.meta import Condition, ConditionStatus, keep_times
 from penstock.api.predictor import SCALE_TARGETS, Predictor, ScaleMetric
 from penstock.api.schema import Observation
 from penstock.api.status import Blocker, InferenceServiceStatus
-from penstock.api.structural import structural
-from penstock.api.v1alpha1 import API_VERSION, KIND, InferenceService, InferenceServiceSpec, parse
-from pydantic import BaseModel, ValidationError
-from pydantic_core import to_json
+from penstock.api.v1alpha1 import InferenceService, InferenceServiceSpec, parse
+from pydantic import ValidationError
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -17,6 +17,7 @@ from penstock.api.status import (
     RolloutPhase,
     RolloutStatus,
 )
+from penstock.cli import objects
 from penstock.cli.endings import ENDINGS, Case
 from penstock.cli.explain import Explanation, explain
 from penstock.cli.main import _parser
@@ -45,7 +46,7 @@ def explained(
         observed_generation=observed, conditions=list(conditions or [READY]), rollout=rollout, **status
     )
     asked = {names.ANNOTATION_ACTION: action} if action else {}
-    return explain(a_service(status=told, annotations=asked), at(60))
+    return explain(objects.service(a_service(status=told, annotations=asked).to_dict()), at(60))
 
 
 def ending(phase: RolloutPhase, **rest: Any) -> str:
@@ -95,7 +96,7 @@ def assert_is_a_sentence(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "sentence", [*WAYS_OUT.values(), *(end(Case(RolloutStatus(), T0)) for end in ENDINGS.values())]
+    "sentence", [*WAYS_OUT.values(), *(end(Case(objects.Rollout(), T0)) for end in ENDINGS.values())]
 )
 def test_every_command_that_a_sentence_names_can_be_given(sentence: str) -> None:
     kubectl = {"logs", "scale_up", "unpause"}
@@ -200,7 +201,7 @@ def test_a_reason_of_a_newer_version_is_told_without_a_way_out() -> None:
 
 
 def test_without_a_status_it_asks_for_the_operator() -> None:
-    assert explain(a_service(), T0).lines() == [
+    assert explain(objects.service(a_service().to_dict()), T0).lines() == [
         "ml/chat has no status yet.",
         "- no operator has looked at it",
         "  -> Is the operator running, and does it serve this namespace?",

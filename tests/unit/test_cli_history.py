@@ -5,15 +5,16 @@ from typing import Any
 import pytest
 from penstock.api.status import RolloutStatus
 from penstock.api.v1alpha1 import InferenceService
-from penstock.cli import history
+from penstock.cli import history, objects
 from penstock.cli.history import Entry
 from penstock.cli.layout import coloured
+from penstock.cli.objects import Rollout, SlotPods
 from penstock.desired import pod
 from penstock.desired.history import controller_revision
 from penstock.kinds import Manifest
 from penstock.names import Slot
 
-from tests.builders import T0, a_service, at, rolled_back, rolled_out, stable_at
+from tests.builders import T0, a_service, at, rolled_back, stable_at
 
 CREATED = "2026-01-01T11:58:00Z"
 
@@ -29,6 +30,10 @@ def stored(revision: str, number: int, service: InferenceService | None = None) 
 def entry(revision: str = "v1", number: int = 1, **predictor: Any) -> Entry:
     (found,) = history.entries("chat", [stored(revision, number, a_service(**predictor))])
     return found
+
+
+def seen(rollout: RolloutStatus) -> Rollout:
+    return objects.service(a_service(status=rollout).to_dict()).rollout
 
 
 def test_revisions_are_listed_by_their_number() -> None:
@@ -53,8 +58,8 @@ def test_a_revision_is_known_by_its_name_whatever_its_label_says() -> None:
     ],
 )
 def test_a_revision_is_told_by_what_it_is_now(revision: str, rollout: RolloutStatus, roles: list[str]) -> None:
-    slots = {Slot.BLUE: rolled_out("v1"), Slot.GREEN: rolled_out("v3")}
-    assert history.roles(entry(revision), rollout, slots) == roles
+    slots = {Slot.BLUE: SlotPods("v1", 1, 1), Slot.GREEN: SlotPods("v3", 1, 1)}
+    assert history.roles(entry(revision), seen(rollout), slots) == roles
 
 
 @pytest.mark.parametrize(
@@ -81,8 +86,8 @@ def test_a_revision_says_what_it_runs(words: dict[str, Any], image: str, model: 
 
 def test_the_list_as_people_see_it() -> None:
     found = history.entries("chat", [stored("v1", 1), stored("v2", 2, a_service(containers=[{"image": "vllm:1"}]))])
-    slots = {Slot.BLUE: rolled_out("v1")}
-    assert history.lines(found, stable_at("v1", active_slot="blue"), slots, T0) == [
+    slots = {Slot.BLUE: SlotPods("v1", 1, 1)}
+    assert history.lines(found, seen(stable_at("v1", active_slot="blue")), slots, T0) == [
         "NUMBER  REVISION  AGE  IS                             IMAGE              MODEL",
         "1       v1        2m   stable, wanted, blue (active)  penstock-server:1  s3://models/smollm2",
         "2       v2        2m   -                              vllm:1             -",
@@ -90,7 +95,7 @@ def test_the_list_as_people_see_it() -> None:
 
 
 def test_the_list_as_programs_see_it() -> None:
-    assert history.document([entry()], stable_at("v1"), {}) == [
+    assert history.document([entry()], seen(stable_at("v1")), {}) == [
         {
             "number": 1,
             "revision": "v1",
@@ -122,4 +127,4 @@ def test_a_revision_without_a_time_is_listed_all_the_same() -> None:
     ageless = stored("v1", 1)
     del ageless["metadata"]["creationTimestamp"]
     (found,) = history.entries("chat", [ageless])
-    assert history.lines([found], stable_at("v2"), {}, at(0))[1].split()[:3] == ["1", "v1", "?"]
+    assert history.lines([found], seen(stable_at("v2")), {}, at(0))[1].split()[:3] == ["1", "v1", "?"]

@@ -14,12 +14,13 @@ from penstock.api.status import (
     RolloutStatus,
     SmokeTestStatus,
 )
-from penstock.cli import view
+from penstock.cli import objects, view
 from penstock.cli.layout import coloured, columns, relative, span
+from penstock.cli.objects import SlotPods
 from penstock.cli.view import Shown
 from penstock.names import Slot
 
-from tests.builders import T0, a_service, at, rolled_back, rolled_out, rolling, stable_at, starting, under_way
+from tests.builders import T0, a_service, at, rolled_back, stable_at, under_way
 
 ABORT = LastAction(verb="abort", id="a1", result="Refused", message="nothing was in flight", time=T0)
 
@@ -30,7 +31,7 @@ def condition(kind: str, status: Any, reason: str, message: str = "", since: dat
 
 def shown(
     rollout: RolloutStatus | None = None,
-    slots: dict[Slot, Any] | None = None,
+    slots: dict[Slot, SlotPods] | None = None,
     *,
     observed: int = 3,
     action: str | None = None,
@@ -38,7 +39,7 @@ def shown(
 ) -> Shown:
     told = InferenceServiceStatus(observed_generation=observed, rollout=rollout, **status)
     asked = {names.ANNOTATION_ACTION: action} if action else {}
-    return Shown(a_service(status=told, annotations=asked), slots or {})
+    return Shown(objects.service(a_service(status=told, annotations=asked).to_dict()), slots or {})
 
 
 def waiting(**rest: Any) -> RolloutStatus:
@@ -60,7 +61,7 @@ def test_the_whole_view_of_a_revision_that_waits_at_its_gate() -> None:
             analysis=AnalysisStatus(successes=3, inconclusive=1, last_sample_at=at(55)),
             last_action=LastAction(verb="pause", id="b2", result="Done", message="it stands still", time=at(10)),
         ),
-        {Slot.GREEN: rolled_out("v2", 1), Slot.BLUE: rolled_out("v1", 2)},
+        {Slot.BLUE: SlotPods("v1", 2, 2), Slot.GREEN: SlotPods("v2", 1, 1)},
         phase="Progressing",
         conditions=[
             condition("Ready", "True", "Ready", "the model answers"),
@@ -87,7 +88,7 @@ def test_the_whole_view_of_a_revision_that_waits_at_its_gate() -> None:
 
 
 def test_a_service_that_nobody_has_looked_at_says_so() -> None:
-    assert lines(Shown(a_service(), {})) == [
+    assert lines(Shown(objects.service(a_service().to_dict()), {})) == [
         "ml/chat  no operator has reported on it yet",
         "Slots  no Deployment yet",
     ]
@@ -132,7 +133,10 @@ def test_a_service_that_nobody_has_looked_at_says_so() -> None:
             shown(stable_at("v1"), action="retry:c3"), "retry:c3 waits for the operator", id="an unanswered action"
         ),
         pytest.param(
-            shown(stable_at("v2", active_slot="green"), {Slot.BLUE: rolled_out("v1", 0), Slot.GREEN: rolling("v2")}),
+            shown(
+                stable_at("v2", active_slot="green"),
+                {Slot.BLUE: SlotPods("v1", 0, 0), Slot.GREEN: SlotPods("v2", 1, 1)},
+            ),
             "blue   idle    v1  0/0 ready",
             id="a slot that serves nobody is idle",
         ),
@@ -162,7 +166,7 @@ def test_a_message_of_several_lines_stays_in_its_column() -> None:
     [
         pytest.param(shown(), "no rollout yet", id="nothing is known"),
         pytest.param(
-            shown(waiting(), {Slot.GREEN: starting("v2", 2), Slot.BLUE: rolled_out("v1", 2)}),
+            shown(waiting(), {Slot.BLUE: SlotPods("v1", 2, 2), Slot.GREEN: SlotPods("v2", 0, 2)}),
             "Waiting  revision v2 is tested  [blue active 2/2, green preview 0/2]",
             id="two slots",
         ),
@@ -193,12 +197,12 @@ def test_a_watch_ends_when_it_is(about: Shown, at_rest: bool, succeeded: bool) -
 
 
 def test_programs_get_the_status_and_the_slots() -> None:
-    about = shown(stable_at("v1", active_slot="blue"), {Slot.BLUE: rolled_out("v1", 2)})
+    about = shown(stable_at("v1", active_slot="blue"), {Slot.BLUE: SlotPods("v1", 2, 2)})
     assert view.document(about) == {
         "namespace": "ml",
         "name": "chat",
         "generation": 3,
-        "status": about.service.status.to_dict(),
+        "status": about.service.source["status"],
         "slots": {"blue": {"role": "active", "revision": "v1", "ready": 2, "wanted": 2}},
     }
 

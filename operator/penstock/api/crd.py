@@ -9,10 +9,11 @@ from typing import Any
 
 import yaml
 
+from penstock.api.group import GROUP, KIND, PLURAL, VERSION
 from penstock.api.schema import rule, rules
 from penstock.api.status import InferenceServiceStatus
 from penstock.api.structural import Schema, structural
-from penstock.api.v1alpha1 import GROUP, KIND, PLURAL, VERSION, InferenceService, InferenceServiceSpec
+from penstock.api.v1alpha1 import InferenceService, InferenceServiceSpec
 
 HEADER = "# Generated from operator/penstock/api; change the types and run `make generate`.\n"
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 
 from penstock.api import crd
+from penstock.api.group import API_VERSION, KIND
 from penstock.api.structural import Schema
-from penstock.api.v1alpha1 import API_VERSION, KIND
 
 RULES = "x-kubernetes-validations"
 

@@ -12,12 +12,6 @@ from penstock.api.rollout import Disruption, Rollout, Strategy
 from penstock.api.schema import Model, rule, rules
 from penstock.api.status import InferenceServiceStatus
 
-GROUP = "serving.penstock.dev"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
-KIND = "InferenceService"
-PLURAL = "inferenceservices"
-
 
 class InferenceServiceSpec(Model):
     """The wanted state of the service."""

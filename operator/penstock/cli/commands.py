@@ -1,29 +1,30 @@
-"""The commands beside `run`: each asks the API server, has its answer put into words, and shows them."""
+"""The commands beside `run`: each reads the service, has view.py, explain.py or history.py word it, and prints that."""
 
 import argparse
-import asyncio
 import itertools
 import secrets
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from penstock import clock, names
-from penstock.api.status import LastAction, RolloutStatus
 from penstock.cli import history, view
 from penstock.cli.client import Client, Failure, connect
 from penstock.cli.explain import explain
+from penstock.cli.objects import Service
 from penstock.cli.screen import Screen
 from penstock.cli.view import Shown
+from penstock.kinds import Manifest
 
-_LOOK_SECONDS: Final = 1.0
-_ANSWER_SECONDS: Final = 0.2
+_WATCH_SECONDS: Final = 1.0
+_POLL_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a command: what was asked for, of whom, and where the words go."""
+    """One call of a command."""
 
     client: Client
     arguments: argparse.Namespace
@@ -41,7 +42,8 @@ class Call:
 def carry_out(arguments: argparse.Namespace) -> int:
     """Return the exit status: 0, or 1 with a line on stderr."""
     try:
-        return asyncio.run(_connected(arguments))
+        with connect(arguments.kubeconfig, arguments.context, arguments.namespace) as client:
+            return _COMMANDS[arguments.command](Call(client, arguments, Screen(sys.stdout)))
     except Failure as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
@@ -49,15 +51,10 @@ def carry_out(arguments: argparse.Namespace) -> int:
         return 130
 
 
-async def _connected(arguments: argparse.Namespace) -> int:
-    async with connect(arguments.kubeconfig, arguments.context, arguments.namespace) as client:
-        return await _COMMANDS[arguments.command](Call(client, arguments, Screen(sys.stdout)))
-
-
-async def _status(call: Call) -> int:
+def _status(call: Call) -> int:
     if call.arguments.watch:
-        return await _watch(call)
-    shown = await _look(call)
+        return _watch(call)
+    shown = _look(call)
     if call.is_for_programs:
         call.screen.dump(view.document(shown))
     else:
@@ -65,41 +62,41 @@ async def _status(call: Call) -> int:
     return 0
 
 
-async def _watch(call: Call) -> int:
-    told: Any = None
+def _watch(call: Call) -> int:
+    last: Any = None
     for number in itertools.count():
-        shown = await _look(call)
-        told = _follow(call, shown, told)
+        shown = _look(call)
+        last = _follow(call, shown, last)
         # At the first look the operator may not have seen yet what was asked for a moment ago.
         if number and view.is_at_rest(shown.service):
             break
-        await asyncio.sleep(_LOOK_SECONDS)
+        time.sleep(_WATCH_SECONDS)
     return 0 if view.has_succeeded(shown.service) else 1
 
 
-def _follow(call: Call, shown: Shown, told: Any) -> Any:
-    """Show this look, unless it is what has been told before; return what was told."""
+def _follow(call: Call, shown: Shown, last: Any) -> Any:
+    """Show the service unless it looks as it did the `last` time; return how it looks."""
     now = clock.now()
     if call.is_for_programs:
         document = view.document(shown)
-        if document != told:
+        if document != last:
             call.screen.dump(document, indent=None)
         return document
     if call.screen.is_terminal:
         call.screen.redraw(view.lines(shown, now, call.screen.paint))
         return None
     summary = view.summary(shown)
-    if summary != told:
+    if summary != last:
         call.screen.show([f"{now:%H:%M:%S}Z  {summary}"])
     return summary
 
 
-async def _look(call: Call) -> Shown:
-    return Shown(await call.client.service(call.name), await call.client.deployments(call.name))
+def _look(call: Call) -> Shown:
+    return Shown(call.client.service(call.name), call.client.slots(call.name))
 
 
-async def _explain(call: Call) -> int:
-    found = explain(await call.client.service(call.name), clock.now())
+def _explain(call: Call) -> int:
+    found = explain(call.client.service(call.name), clock.now())
     if call.is_for_programs:
         call.screen.dump(found.document())
     else:
@@ -107,8 +104,8 @@ async def _explain(call: Call) -> int:
     return 0
 
 
-async def _history(call: Call) -> int:
-    shown, found = await _look(call), await _entries(call)
+def _history(call: Call) -> int:
+    shown, found = _look(call), _entries(call)
     if call.is_for_programs:
         call.screen.dump(history.document(found, shown.rollout, shown.slots))
     elif found:
@@ -118,9 +115,9 @@ async def _history(call: Call) -> int:
     return 0
 
 
-async def _diff(call: Call) -> int:
-    await call.client.service(call.name)
-    stored = {entry.revision: entry for entry in await _entries(call)}
+def _diff(call: Call) -> int:
+    call.client.service(call.name)
+    stored = {entry.revision: entry for entry in _entries(call)}
     asked = (call.arguments.old, call.arguments.new)
     for revision in asked:
         if revision not in stored:
@@ -133,25 +130,25 @@ async def _diff(call: Call) -> int:
     return 0
 
 
-async def _entries(call: Call) -> list[history.Entry]:
-    return history.entries(call.name, await call.client.revisions(call.name))
+def _entries(call: Call) -> list[history.Entry]:
+    return history.entries(call.name, call.client.revisions(call.name))
 
 
-async def _restart(call: Call) -> int:
-    service = await call.client.service(call.name)
-    await call.client.annotate(call.name, names.ANNOTATION_RESTARTED_AT, f"{clock.now():%Y-%m-%dT%H:%M:%SZ}")
+def _restart(call: Call) -> int:
+    service = call.client.service(call.name)
+    call.client.annotate(call.name, names.ANNOTATION_RESTARTED_AT, f"{clock.now():%Y-%m-%dT%H:%M:%SZ}")
     namespace = service.metadata.namespace
     follow = f"`penstock status {call.name} -n {namespace} --watch`"
     call.screen.show([f"{namespace}/{call.name} gets new pods, as a new revision of the same spec; {follow} follows"])
     return 0
 
 
-async def _act(call: Call) -> int:
-    await call.client.service(call.name)  # Tells plainly what is missing if something is.
+def _act(call: Call) -> int:
+    call.client.service(call.name)  # Its failure says what is missing; a refused patch would not.
     action = f"{_verb(call.arguments)}:{secrets.token_hex(4)}"
-    await call.client.annotate(call.name, names.ANNOTATION_ACTION, action)
+    call.client.annotate(call.name, names.ANNOTATION_ACTION, action)
     if call.arguments.wait:
-        return _tell(call, await _answer(call, action))
+        return _show_answer(call, _answered(call, action))
     if call.is_for_programs:
         verb, _, action_id = action.partition(":")
         call.screen.dump({"verb": verb, "id": action_id})
@@ -168,39 +165,38 @@ def _verb(arguments: argparse.Namespace) -> str:
     return f"{command}={arguments.to}" if command == "rollback" and arguments.to else command
 
 
-async def _answer(call: Call, action: str) -> LastAction:
-    """What an operator makes of the action; raises Failure when none does, or when another action takes its place."""
+def _answered(call: Call, action: str) -> Service:
+    """The service when an operator has answered; raises Failure when none does, or another action takes its place."""
     limit = call.arguments.timeout
-    try:
-        async with asyncio.timeout(limit):
-            while True:
-                service = await call.client.service(call.name)
-                done = (service.status.rollout or RolloutStatus()).last_action
-                if done is not None and done.id == action.partition(":")[2]:
-                    return done
-                asked = service.metadata.annotations.get(names.ANNOTATION_ACTION)
-                if asked != action:
-                    raise Failure(f"{asked} was asked for before {action} was answered")
-                await asyncio.sleep(_ANSWER_SECONDS)
-    except TimeoutError as error:
-        raise Failure(
-            f"no operator answered within {limit:g} s: is it running, and does it serve namespace "
-            f"{call.client.namespace}? The action stays written, and is carried out when one comes"
-        ) from error
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        service = call.client.service(call.name)
+        done = service.rollout.last_action
+        if done is not None and done.id == action.partition(":")[2]:
+            return service
+        asked = service.metadata.annotations.get(names.ANNOTATION_ACTION)
+        if asked != action:
+            raise Failure(f"{asked} was asked for before {action} was answered")
+        time.sleep(_POLL_SECONDS)
+    raise Failure(
+        f"no operator answered within {limit:g} s: is it running, and does it serve namespace "
+        f"{call.client.namespace}? The action stays written, and is carried out when one comes"
+    )
 
 
-def _tell(call: Call, done: LastAction) -> int:
-    is_done = done.result == "Done"
+def _show_answer(call: Call, service: Service) -> int:
+    answer: Manifest = service.source["status"]["rollout"]["lastAction"]
+    is_done, message = answer["result"] == "Done", answer.get("message", "")
     if call.is_for_programs:
-        call.screen.dump(done.to_dict())
+        call.screen.dump(answer)
     elif is_done:
-        call.screen.show([done.message or f"{done.verb} is done"])
+        call.screen.show([message or f"{answer['verb']} is done"])
     else:
-        print(f"refused: {done.message}", file=sys.stderr)
+        print(f"refused: {message}", file=sys.stderr)
     return 0 if is_done else 1
 
 
-_COMMANDS: Final[Mapping[str, Callable[[Call], Awaitable[int]]]] = {
+_COMMANDS: Final[Mapping[str, Callable[[Call], int]]] = {
     "status": _status,
     "explain": _explain,
     "history": _history,

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from penstock.api.status import AbTestStatus, RolloutPhase, RolloutStatus
 from penstock.cli.layout import relative
+from penstock.cli.objects import AbTest, Rollout
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """A rollout and what its ending is told from."""
 
-    rollout: RolloutStatus
+    rollout: Rollout
     now: datetime
 
     @property
@@ -79,7 +79,7 @@ def _waiting(case: Case) -> str:
     return f"It goes on by itself {when(opens, case.now)}, or now with {{promote}}. {case.way_back}"
 
 
-def _compared(test: AbTestStatus, case: Case) -> str:
+def _compared(test: AbTest, case: Case) -> str:
     if test.result is not None:
         return f"The A/B test is over and you decide: {{promote}}, or {{retry}} to test again. {case.way_back}"
     ends = f" {when(test.ends_at, case.now)} at the earliest" if test.ends_at and test.ends_at > case.now else ""
@@ -128,7 +128,7 @@ def _paused(case: Case) -> str:
     return f"It stands still, and so does its deadline, until {{resume}}. {case.way_back}"
 
 
-ENDINGS: Final[Mapping[RolloutPhase, Callable[[Case], str]]] = {
+ENDINGS: Final[Mapping[str, Callable[[Case], str]]] = {
     "Deploying": _deploying,
     "Stable": _stable,
     "Progressing": _progressing,

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from penstock import names
-from penstock.api.meta import Condition as Observed
-from penstock.api.v1alpha1 import InferenceService
+from penstock.cli import objects
 from penstock.cli.endings import ENDINGS, Case
 from penstock.cli.layout import between
+from penstock.cli.objects import Service
 from penstock.cli.view import condition, outcome, pending_action
 from penstock.cli.ways_out import NEED_NOTHING, WAYS_OUT
 from penstock.names import Condition, Reason
@@ -41,7 +41,7 @@ class Explanation:
         return {"verdict": self.verdict, "findings": findings}
 
 
-def explain(service: InferenceService, now: datetime) -> Explanation:
+def explain(service: Service, now: datetime) -> Explanation:
     words = _Words(service)
     if not service.status.conditions:
         return Explanation(f"{words.where} has no status yet.", (Finding("no operator has looked at it", _NOBODY),))
@@ -52,7 +52,7 @@ def explain(service: InferenceService, now: datetime) -> Explanation:
 class _Words:
     """The commands that a sentence may name, written so that they can be copied: `{retry}`, `{logs}`."""
 
-    def __init__(self, service: InferenceService) -> None:
+    def __init__(self, service: Service) -> None:
         self.name, self.namespace = service.metadata.name, service.metadata.namespace
         self.where = f"{self.namespace}/{self.name}"
         self._kubectl = {
@@ -70,7 +70,7 @@ class _Words:
         return sentence.format_map(self)
 
 
-def _verdict(service: InferenceService, words: _Words, now: datetime) -> str:
+def _verdict(service: Service, words: _Words, now: datetime) -> str:
     ready = condition(service, Condition.READY)
     if ready is None:
         return f"{words.where}: nobody knows whether it is Ready."
@@ -80,13 +80,13 @@ def _verdict(service: InferenceService, words: _Words, now: datetime) -> str:
     return f"{words.where} is not Ready, for {since}."
 
 
-def _lag(service: InferenceService) -> Iterator[Finding]:
+def _lag(service: Service) -> Iterator[Finding]:
     """What follows is old news then."""
     if (service.status.observed_generation or 0) < service.metadata.generation:
         yield Finding("the spec was changed after this status was written", _NOBODY)
 
 
-def _troubles(service: InferenceService, words: _Words, now: datetime) -> Iterator[Finding]:
+def _troubles(service: Service, words: _Words, now: datetime) -> Iterator[Finding]:
     """Each reason once: `blockedBy` has it with the object, so it is told from there where both have it."""
     told = set()
     for each in service.status.blocked_by:
@@ -100,7 +100,7 @@ def _troubles(service: InferenceService, words: _Words, now: datetime) -> Iterat
             yield Finding(f"{found.reason} for {since}: {found.message}", _way_out(found.reason, words))
 
 
-def _unhappy(service: InferenceService) -> Iterator[Observed]:
+def _unhappy(service: Service) -> Iterator[objects.Condition]:
     """The conditions whose reason somebody may want to do something about."""
     happy = {
         Condition.READY: "True",
@@ -120,20 +120,21 @@ def _way_out(reason: str, words: _Words) -> str:
     return words.fill(WAYS_OUT.get(known, "")) if known else ""
 
 
-def _rollout(service: InferenceService, words: _Words, now: datetime) -> Iterator[Finding]:
-    rollout = service.status.rollout
-    if rollout is None or rollout.phase is None:
+def _rollout(service: Service, words: _Words, now: datetime) -> Iterator[Finding]:
+    rollout = service.rollout
+    if rollout.phase is None:
         return
-    said = f": {rollout.message}" if rollout.message else ""
-    ending = words.fill(ENDINGS[rollout.phase](Case(rollout, now)))
-    yield Finding(f"the rollout is {rollout.phase}{said}", " ".join(ending.split()))
+    message = f": {rollout.message}" if rollout.message else ""
+    # A phase of a newer version has none here.
+    ending = ENDINGS[rollout.phase](Case(rollout, now)) if rollout.phase in ENDINGS else ""
+    yield Finding(f"the rollout is {rollout.phase}{message}", " ".join(words.fill(ending).split()))
 
 
-def _action(service: InferenceService, now: datetime) -> Iterator[Finding]:
+def _action(service: Service, now: datetime) -> Iterator[Finding]:
     pending = pending_action(service)
     if pending is not None:
         yield Finding(f"the action {pending} has not been answered", _NOBODY)
-    last = service.status.rollout.last_action if service.status.rollout else None
+    last = service.rollout.last_action
     if last is not None and last.result == "Refused":
         yield Finding(f"the last action: {outcome(last, now)}")
 

@@ -9,12 +9,11 @@ from typing import Any, Final
 import yaml
 
 from penstock import names
-from penstock.api.status import RolloutStatus
 from penstock.cli.layout import Colour, Paint, between, columns, plain
+from penstock.cli.objects import Rollout, SlotPods
 from penstock.cli.view import role
 from penstock.kinds import Manifest
 from penstock.names import Slot
-from penstock.observed.values import SeenDeployment
 
 _HEAD: Final = ("NUMBER", "REVISION", "AGE", "IS", "IMAGE", "MODEL")
 _MODEL_FLAG: Final = "--model="
@@ -70,16 +69,14 @@ def entries(service: str, stored: Iterable[Manifest]) -> list[Entry]:
     return sorted(found, key=lambda entry: entry.number)
 
 
-def roles(entry: Entry, rollout: RolloutStatus, slots: Mapping[Slot, SeenDeployment]) -> list[str]:
+def roles(entry: Entry, rollout: Rollout, slots: Mapping[Slot, SlotPods]) -> list[str]:
     """What the revision is now: stable, wanted, failed, and the slots that it is in."""
     named = {"stable": rollout.stable_revision, "wanted": rollout.current_revision, "failed": rollout.failed_revision}
     places = [f"{slot} ({role(slot, rollout)})" for slot, pods in slots.items() if pods.revision == entry.revision]
     return [word for word, revision in named.items() if revision == entry.revision] + places
 
 
-def lines(
-    found: Sequence[Entry], rollout: RolloutStatus, slots: Mapping[Slot, SeenDeployment], now: datetime
-) -> list[str]:
+def lines(found: Sequence[Entry], rollout: Rollout, slots: Mapping[Slot, SlotPods], now: datetime) -> list[str]:
     rows = [
         (
             str(entry.number),
@@ -94,9 +91,7 @@ def lines(
     return columns([_HEAD, *rows])
 
 
-def document(
-    found: Sequence[Entry], rollout: RolloutStatus, slots: Mapping[Slot, SeenDeployment]
-) -> list[dict[str, Any]]:
+def document(found: Sequence[Entry], rollout: Rollout, slots: Mapping[Slot, SlotPods]) -> list[dict[str, Any]]:
     """The same for programs."""
     return [
         {

@@ -1,15 +1,15 @@
-"""The `penstock` command, which `kubectl penstock` finds by its second name `kubectl-penstock`."""
+"""The `penstock` command, which `kubectl penstock` finds by its second name `kubectl-penstock`.
+
+Nothing is imported here that `--help` does not need (tests/unit/test_cli_imports.py): each command loads its own part.
+"""
 
 import argparse
 import re
 import sys
 import textwrap
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
-
-from penstock.controller import settings
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name.
@@ -19,8 +19,8 @@ _REVISION = r"[0-9A-Za-z][0-9A-Za-z.-]*"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0, 1 for a failure, 2 for a wrong call."""
-    arguments = _parser().parse_args(argv)
-    # Each half loads what it needs: kopf is a second that no user should wait for, and the operator reads no history.
+    words = sys.argv[1:] if argv is None else argv
+    arguments = _parser(next(iter(words), "")).parse_args(words)
     if arguments.command == "run":
         from penstock.cli import run  # noqa: PLC0415
 
@@ -30,24 +30,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     return commands.carry_out(arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str = "") -> argparse.ArgumentParser:
+    """The parser for a call that begins with `command`: only `run` has the operator's settings loaded for its flags."""
     name = "kubectl penstock" if Path(sys.argv[0]).name == "kubectl-penstock" else "penstock"
     parser = argparse.ArgumentParser(prog=name, description="Model serving on Kubernetes.")
-    parser.add_argument("--version", action="version", version=f"penstock {version('penstock')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    _add_run(commands)
+    _add_run(commands, with_settings=command == "run")
     _add_reading(commands)
     _add_actions(commands)
     return parser
 
 
-def _add_run(commands: "Commands") -> None:
+class _Version(argparse.Action):
+    """What argparse's own would do, without reading the package's metadata for every other call."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        print(f"penstock {version('penstock')}")
+        parser.exit()
+
+
+def _add_run(commands: "Commands", *, with_settings: bool) -> None:
     text = "Watch InferenceServices and reconcile what they own."
     runner = _command(commands, "run", "run the operator", text, example="--namespaces=ml --log-level=debug")
     runner.add_argument(
         "--kubeconfig", help="path of a kubeconfig; default: the pod's ServiceAccount, else $KUBECONFIG"
     )
-    settings.add_flags(runner)
+    if with_settings:
+        from penstock.controller import settings  # noqa: PLC0415
+
+        settings.add_flags(runner)
 
 
 def _add_reading(commands: "Commands") -> None:

@@ -6,25 +6,22 @@ from datetime import datetime
 from typing import Any, Final
 
 from penstock import names
-from penstock.api.meta import Condition as Observed
-from penstock.api.status import LastAction, RolloutStatus
-from penstock.api.v1alpha1 import InferenceService
+from penstock.cli import objects
 from penstock.cli.layout import Colour, Paint, between, columns, plain, relative
+from penstock.cli.objects import AbTest, LastAction, Rollout, Service, SlotPods
 from penstock.names import Condition, Slot
-from penstock.observed.values import SeenDeployment
-from penstock.rollout import ab_test_statistics
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One look at a service: the object, and the Deployments of its slots."""
+    """A service at one moment: the object, and what runs in its slots."""
 
-    service: InferenceService
-    slots: Mapping[Slot, SeenDeployment]
+    service: Service
+    slots: Mapping[Slot, SlotPods]
 
     @property
-    def rollout(self) -> RolloutStatus:
-        return self.service.status.rollout or RolloutStatus()
+    def rollout(self) -> Rollout:
+        return self.service.rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +41,16 @@ def lines(shown: Shown, now: datetime, paint: Paint = plain) -> list[str]:
     metadata, status = shown.service.metadata, shown.service.status
     phase = status.phase or "no operator has reported on it yet"
     head = f"{metadata.namespace}/{metadata.name}  {paint(phase, _PHASES.get(phase, 'busy'))}"
-    rows = [*_verdicts(shown, now), *_rollout(shown, now), *_slots(shown), *_proofs(shown.rollout, now)]
+    rows = [*_readiness(shown, now), *_rollout(shown, now), *_slots(shown), *_tests(shown.rollout, now)]
     rows += [*_countdowns(shown.rollout, now), *_blockers(shown, now), *_conditions(shown), *_actions(shown, now)]
     width = max((len(row.label) for row in rows), default=0)
     return [head, *(line for row in rows for line in _row(row, width, paint))]
 
 
 def summary(shown: Shown) -> str:
-    """The rollout in one line, which changes when something worth telling does."""
+    """The rollout in one line, without what changes by the second."""
     rollout = shown.rollout
-    pods = ", ".join(f"{slot} {role(slot, rollout)} {pods.ready}/{pods.wanted}" for slot, pods in _ordered(shown))
+    pods = ", ".join(f"{slot} {role(slot, rollout)} {pods.ready}/{pods.wanted}" for slot, pods in shown.slots.items())
     parts = [rollout.phase or "no rollout yet", rollout.message, f"[{pods}]" if pods else ""]
     return " ".join("  ".join(part for part in parts if part).splitlines())
 
@@ -65,7 +62,7 @@ def document(shown: Shown) -> dict[str, Any]:
         "namespace": metadata.namespace,
         "name": metadata.name,
         "generation": metadata.generation,
-        "status": shown.service.status.to_dict(),
+        "status": shown.service.source.get("status") or {},
         "slots": {
             slot.value: {
                 "role": role(slot, shown.rollout),
@@ -73,50 +70,49 @@ def document(shown: Shown) -> dict[str, Any]:
                 "ready": pods.ready,
                 "wanted": pods.wanted,
             }
-            for slot, pods in _ordered(shown)
+            for slot, pods in shown.slots.items()
         },
     }
 
 
-def is_up_to_date(service: InferenceService) -> bool:
+def is_up_to_date(service: Service) -> bool:
     """Whether the status is about the spec and the action that are there now."""
     status = service.status
     return (status.observed_generation or 0) >= service.metadata.generation and pending_action(service) is None
 
 
-def is_at_rest(service: InferenceService) -> bool:
-    """Whether nothing is on its way: there is nothing to wait for."""
-    phase = service.status.rollout.phase if service.status.rollout else None
-    return phase in ("Stable", "RolledBack") and is_up_to_date(service)
+def is_at_rest(service: Service) -> bool:
+    """Whether the rollout has ended, so that there is nothing to wait for."""
+    return service.rollout.phase in ("Stable", "RolledBack") and is_up_to_date(service)
 
 
-def has_succeeded(service: InferenceService) -> bool:
-    return is_at_rest(service) and service.status.rollout is not None and service.status.rollout.phase == "Stable"
+def has_succeeded(service: Service) -> bool:
+    return is_at_rest(service) and service.rollout.phase == "Stable"
 
 
-def pending_action(service: InferenceService) -> str | None:
+def pending_action(service: Service) -> str | None:
     """The action `<verb>:<id>` that was asked for and that no operator has answered yet."""
     asked = service.metadata.annotations.get(names.ANNOTATION_ACTION)
     if not asked:
         return None
-    done = service.status.rollout.last_action if service.status.rollout else None
+    done = service.rollout.last_action
     return None if done is not None and done.id == (asked.partition(":")[2] or asked) else asked
 
 
-def condition(service: InferenceService, kind: Condition) -> Observed | None:
+def condition(service: Service, kind: Condition) -> objects.Condition | None:
     return next((each for each in service.status.conditions if each.type == kind), None)
 
 
-def _verdicts(shown: Shown, now: datetime) -> Iterator[Row]:
-    """Ready, and what makes it impossible to go on."""
+def _readiness(shown: Shown, now: datetime) -> Iterator[Row]:
+    """Ready and, if it cannot go on, Stalled."""
     ready, stalled = condition(shown.service, Condition.READY), condition(shown.service, Condition.STALLED)
     if ready is not None:
-        yield Row("Ready", _told(ready, now), "good" if ready.status == "True" else "bad")
+        yield Row("Ready", _worded(ready, now), "good" if ready.status == "True" else "bad")
     if stalled is not None and stalled.status == "True":
-        yield Row("Stalled", _told(stalled, now), "bad")
+        yield Row("Stalled", _worded(stalled, now), "bad")
 
 
-def _told(found: Observed, now: datetime) -> str:
+def _worded(found: objects.Condition, now: datetime) -> str:
     reason = "" if found.reason == found.type else f" {found.reason}"
     return f"{found.status}{reason} for {between(found.last_transition_time, now)}: {found.message}"
 
@@ -134,26 +130,26 @@ def _rollout(shown: Shown, now: datetime) -> Iterator[Row]:
         yield Row("Plan", rollout.plan)
     if rollout.canary is not None and rollout.canary.share:
         yield Row("Canary", rollout.canary.share)
-    compared = ab_test_statistics.standing(rollout.ab_test) if rollout.ab_test else ""
+    compared = _comparison(rollout.ab_test) if rollout.ab_test else ""
     if compared and compared not in rollout.message:
         yield Row("A/B test", compared)
     named = {"stable": rollout.stable_revision, "wanted": rollout.current_revision, "failed": rollout.failed_revision}
     yield Row("Revisions", ", ".join(f"{word} {revision}" for word, revision in named.items() if revision))
 
 
+def _comparison(test: AbTest) -> str:
+    return test.message if test.result is None else test.result.message
+
+
 def _slots(shown: Shown) -> Iterator[Row]:
     rows = [
         (slot.value, role(slot, shown.rollout), pods.revision, f"{pods.ready}/{pods.wanted} ready")
-        for slot, pods in _ordered(shown)
+        for slot, pods in shown.slots.items()
     ]
     yield from _labelled("Slots", columns(rows) if rows else ["no Deployment yet"])
 
 
-def _ordered(shown: Shown) -> list[tuple[Slot, SeenDeployment]]:
-    return [(slot, shown.slots[slot]) for slot in Slot if slot in shown.slots]
-
-
-def role(slot: Slot, rollout: RolloutStatus) -> str:
+def role(slot: Slot, rollout: Rollout) -> str:
     if slot == rollout.active_slot:
         return "active"
     if rollout.shared_revision:
@@ -161,8 +157,8 @@ def role(slot: Slot, rollout: RolloutStatus) -> str:
     return "preview" if slot == rollout.preview_slot else "idle"
 
 
-def _proofs(rollout: RolloutStatus, now: datetime) -> Iterator[Row]:
-    """What the new revision has shown so far."""
+def _tests(rollout: Rollout, now: datetime) -> Iterator[Row]:
+    """The smoke test and the analysis of the new revision."""
     smoke, analysis = rollout.smoke_test, rollout.analysis
     if smoke is not None:
         failed = f", {smoke.failures} failed attempts: {smoke.message}" if smoke.failures else ""
@@ -176,7 +172,7 @@ def _proofs(rollout: RolloutStatus, now: datetime) -> Iterator[Row]:
             yield Row("", analysis.message)
 
 
-def _countdowns(rollout: RolloutStatus, now: datetime) -> Iterator[Row]:
+def _countdowns(rollout: Rollout, now: datetime) -> Iterator[Row]:
     if rollout.gate_opens_at is not None and rollout.gate_opens_at > now:
         yield Row("Gate", f"opens {relative(rollout.gate_opens_at, now)}")
     if rollout.hold_ends_at is not None and rollout.hold_ends_at > now:
@@ -188,11 +184,11 @@ def _countdowns(rollout: RolloutStatus, now: datetime) -> Iterator[Row]:
 
 
 def _blockers(shown: Shown, now: datetime) -> Iterator[Row]:
-    told = [
+    texts = [
         f"{each.reason} on {each.object}{f' for {between(each.since, now)}' if each.since else ''}: {each.message}"
         for each in shown.service.status.blocked_by
     ]
-    yield from _labelled("Blocked by", told, "bad")
+    yield from _labelled("Blocked by", texts, "bad")
 
 
 def _conditions(shown: Shown) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import kopf
 
 from penstock import names
-from penstock.api.v1alpha1 import VERSION
+from penstock.api.group import VERSION
 from penstock.kinds import INFERENCE_SERVICE, Manifest
 from penstock.kube.api_server import credentials
 from penstock.metrics import Metrics

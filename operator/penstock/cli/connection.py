@@ -1,0 +1,140 @@
+"""One connection to the API server, over the standard library's HTTP: what a command needs, loaded in 30 ms."""
+
+import http.client
+import json
+import ssl
+import tempfile
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import SplitResult, urlencode, urlsplit
+
+from penstock import errors
+from penstock.cli.kubeconfig import Access, Unusable
+from penstock.kinds import Manifest
+
+_AGENT: Final = "penstock-cli"
+_CONNECT_SECONDS: Final = 5
+_ANSWER_SECONDS: Final = 30
+_JSON: Final = "application/json"
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+class Connection:
+    """Kept from one call to the next. Redirects are not followed: they would take the credentials along."""
+
+    def __init__(self, access: Access) -> None:
+        """Raises kubeconfig.Unusable."""
+        url = urlsplit(access.server)
+        self._prefix = url.path
+        self._headers = {"User-Agent": _AGENT, "Accept": _JSON, **access.headers}
+        self._http = _connection(url, access)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Manifest | None = None,
+        content_type: str = _JSON,
+    ) -> Manifest:
+        """Raises errors.ApiError and errors.Unreachable."""
+        target = f"{self._prefix}{path}{'?' + urlencode(query) if query else ''}"
+        headers = {**self._headers, **({"Content-Type": content_type} if body is not None else {})}
+        content = None if body is None else json.dumps(body).encode()
+        try:
+            status, text, retry_after = self._exchange(method, target, content, headers)
+            if status >= 300:
+                raise _failure(status, text, retry_after)
+            found: Manifest = json.loads(text)
+        # What is no JSON came from something in between, a proxy or a load balancer.
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            raise errors.Unreachable(f"{method} {path}: {error!r}") from error
+        return found
+
+    def _exchange(
+        self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, bytes, str | None]:
+        was_open = self._http.sock is not None
+        try:
+            self._http.request(method, target, body, headers)
+            response = self._http.getresponse()
+        except (ConnectionError, http.client.RemoteDisconnected):
+            self.close()
+            # One that was kept may have been closed from the other side meanwhile. Reading again changes nothing.
+            if was_open and method == "GET":
+                return self._exchange(method, target, body, headers)
+            raise
+        return response.status, response.read(), response.headers.get("Retry-After")
+
+
+class _SecureConnection(http.client.HTTPConnection):
+    """As HTTPSConnection, but the name that the certificate has to bear can be another than the host's."""
+
+    default_port = _PORTS["https"]
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext, server_name: str) -> None:
+        super().__init__(host, port, timeout=_CONNECT_SECONDS)
+        self._tls = tls
+        self._server_name = server_name
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._server_name)
+        self.sock.settimeout(_ANSWER_SECONDS)
+
+
+def _connection(url: SplitResult, access: Access) -> http.client.HTTPConnection:
+    if url.scheme not in _PORTS or not url.hostname:
+        raise Unusable(f"the kubeconfig's server {access.server} is no http or https URL")
+    host, port = url.hostname, url.port or _PORTS[url.scheme]
+    hop_host, hop_port = _proxy(access.proxy) if access.proxy else (host, port)
+    if url.scheme == "http":
+        found = http.client.HTTPConnection(hop_host, hop_port, timeout=_ANSWER_SECONDS)
+    else:
+        found = _SecureConnection(hop_host, hop_port, _tls(access), access.server_name or host)
+    if access.proxy:
+        found.set_tunnel(host, port)
+    return found
+
+
+def _proxy(address: str) -> tuple[str, int]:
+    url = urlsplit(address)
+    if url.scheme != "http" or not url.hostname:
+        raise Unusable(f"the kubeconfig's proxy-url {address} is no http URL")
+    return url.hostname, url.port or _PORTS["http"]
+
+
+def _tls(access: Access) -> ssl.SSLContext:
+    try:
+        return _context(access)
+    except (ssl.SSLError, ValueError) as error:
+        raise Unusable(f"the kubeconfig's certificates cannot be used: {error}") from error
+
+
+def _context(access: Access) -> ssl.SSLContext:
+    found = ssl.create_default_context(cadata=access.authority.decode() if access.authority else None)
+    # Python 3.13 wants extensions that many clusters' own certificates lack, and that kubectl does not ask for.
+    found.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not access.is_verified:
+        found.check_hostname = False
+        found.verify_mode = ssl.CERT_NONE
+    if access.certificate and access.key:
+        # OpenSSL's own loader, which Python passes on, takes files alone; this one is readable for its owner only.
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(access.certificate + b"\n" + access.key)
+            file.flush()
+            found.load_cert_chain(file.name)
+    return found
+
+
+def _failure(status: int, text: bytes, retry_after: str | None) -> errors.ApiError:
+    try:
+        body: dict[str, Any] = dict(json.loads(text))
+    except (TypeError, ValueError):
+        body = {"reason": http.client.responses.get(status, ""), "message": text.decode(errors="replace")[:500]}
+    return errors.from_status(status, body, retry_after)
