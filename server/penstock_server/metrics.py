@@ -29,10 +29,14 @@ class Metrics:
         self._requests = self._counter("inference_requests", "Finished inference requests", "route", "code")
         self._model_requests = self._counter("model_requests", "Alias of inference_requests_total", "route", "code")
         self._durations = self._histogram(
-            "inference_request_duration_seconds", "From first byte to last", REQUEST_BUCKETS, "route"
+            "inference_request_duration_seconds", "From first byte to last", REQUEST_BUCKETS, "route", "code_class"
         )
         self._model_durations = self._histogram(
-            "model_request_duration_seconds", "Alias of inference_request_duration_seconds", REQUEST_BUCKETS, "route"
+            "model_request_duration_seconds",
+            "Alias of inference_request_duration_seconds",
+            REQUEST_BUCKETS,
+            "route",
+            "code_class",
         )
         self.in_flight = self._gauge(
             "inference_requests_in_flight", "Inference requests being answered, waiting ones included"
@@ -78,7 +82,9 @@ class Metrics:
     def _finished(self, route: str, code: int) -> Callable[[float], None]:
         """What to call with the duration, in seconds, of a request on `route` that ended with `code`."""
         counters = [counter.labels(self._model, route, str(code)) for counter in (self._requests, self._model_requests)]
-        histograms = [histogram.labels(self._model, route) for histogram in (self._durations, self._model_durations)]
+        # A class, not the code itself: each series has a bucket for every bound.
+        labels = self._model, route, f"{code // 100}xx"
+        histograms = [histogram.labels(*labels) for histogram in (self._durations, self._model_durations)]
 
         def observe(seconds: float) -> None:
             for counter in counters:

@@ -1,5 +1,6 @@
 """What the operator asks of a new pod, asked of real server processes: the smoke test and the counters."""
 
+import math
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -81,4 +82,26 @@ async def test_the_counters_are_what_the_server_has_counted(
     after = (await probes.counters(POD))["chat-0"]
     assert after.requests - before.requests == 3
     assert after.requests == embedding_server.metric("inference_requests_total")
-    assert dict(after.buckets)[float("inf")] == embedding_server.metric("inference_request_duration_seconds_count")
+
+
+@pytest.mark.parametrize(
+    ("asked", "counted"),
+    [
+        ({"input": "one"}, "success"),
+        ({"input": 5}, "refusal"),
+        ({"input": "one", "model": "other"}, "refusal"),
+    ],
+    ids=["200", "400", "404"],
+)
+async def test_refusals_are_told_from_successes_and_only_these_are_timed(
+    embedding_server: Server, session: aiohttp.ClientSession, asked: dict[str, object], counted: str
+) -> None:
+    probes = HttpPodClient(Direct(session), port=embedding_server.port)
+    before = (await probes.counters(POD))["chat-0"]
+    embedding_server.post("/v1/embeddings", asked)
+    after = (await probes.counters(POD))["chat-0"]
+    timed = dict(after.buckets).get(math.inf, 0) - dict(before.buckets).get(math.inf, 0)
+    found = {"success": timed, "refusal": after.refused - before.refused, "error": after.errors - before.errors}
+    assert found == {"success": 0, "refusal": 0, "error": 0, counted: 1}
+    assert embedding_server.metric("inference_request_duration_seconds_count") == after.requests
+    assert embedding_server.metric("inference_request_duration_seconds_count", 'code_class="4xx"') == after.refused

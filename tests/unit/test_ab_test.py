@@ -246,6 +246,41 @@ class TestIsComplete:
         assert ab_test_statistics.is_complete(told, a_spec(**spec)) == is_complete
 
 
+class TestJudgedByRefusals:
+    SPEC = a_spec()
+
+    @pytest.mark.parametrize(
+        ("look", "winner"),
+        [
+            pytest.param((60.0, Window(100), Window(100, refused=11)), "A", id="too many more"),
+            pytest.param((60.0, Window(100), Window(100, refused=10)), None, id="as many more as are allowed"),
+            pytest.param((60.0, Window(100, refused=90), Window(100, refused=95)), None, id="clients err with both"),
+            pytest.param((60.0, Window(100, refused=90), Window(100)), None, id="fewer"),
+            pytest.param((59.0, Window(100), Window(100, refused=11)), None, id="its time is not over"),
+            pytest.param((60.0, Window(100), Window(99, refused=99)), None, id="it has too few requests"),
+        ],
+    )
+    def test_the_stable_revision_wins_if_the_new_one_refuses(
+        self, look: tuple[float, Window, Window], winner: str | None
+    ) -> None:
+        result = ab_test_statistics.judged_by_refusals(after(look), self.SPEC, 10).result
+        assert (result and result.winner) == winner
+
+    def test_its_result_has_figures_and_no_statistics(self) -> None:
+        look = (60.0, Window(100), Window(100, refused=50))
+        told = ab_test_statistics.judged_by_refusals(after(look), self.SPEC, 10)
+        assert told.result is not None
+        assert told.result.to_dict() == {
+            "winner": "A",
+            "metric": "ErrorRate",
+            "a": {"samples": 100, "errorRatePercent": 0},
+            "b": {"samples": 100, "errorRatePercent": 0},
+            "message": "A is better: with B 50 % of 100 requests refused (4xx), 50 points more than A's 0 %; at most "
+            "10 are allowed",
+        }
+        assert AbTestStatus.model_validate(told.to_dict()) == told
+
+
 class TestOutcome:
     @pytest.mark.parametrize(
         ("verdict", "auto_promote", "outcome"),

@@ -40,6 +40,7 @@ def place(
     auto_promote: bool = True,
     status: RolloutStatus | None = None,
     wanted: int = 1,
+    metric: str = "ErrorRate",
     **rest: Any,
 ) -> Seen:
     """Blue serves v1 and green has v2 up, without traffic of its own unless the route marks some."""
@@ -47,7 +48,7 @@ def place(
     options = {
         "strategy": "BlueGreen",
         "smokeTest": {"enabled": False},
-        "abTest": TEST,
+        "abTest": {**TEST, "metric": metric},
         "blueGreen": {"autoPromote": auto_promote},
     }
     service = a_service(status=told, rollout=options, is_behind_a_gateway=True, minReplicas=wanted)
@@ -200,6 +201,16 @@ class TestJudging:
         assert (decision.phase, decision.failed, decision.active, decision.variant) == ("Waiting", None, BLUE, GREEN)
         assert "the actions promote, abort and retry" in decision.message
         assert (decision.requeue_at, decision.asks.judge) == (None, None)
+
+    @pytest.mark.parametrize("metric", ["ErrorRate", "Latency"])
+    def test_one_that_refuses_what_the_stable_one_answers_is_given_up_without_a_test(self, metric: str) -> None:
+        """It has no errors, and is never timed."""
+        about = place(begun(), metric=metric)
+        decision = answered(about, 60, arms=(Window(400, errors=9, refused=4), Window(340, refused=340)))
+        assert (decision.failed, decision.rollout.reason, decision.asks.judge) == ("v2", "ABTestLost", None)
+        assert (
+            "A is better: with B 100 % of 340 requests refused (4xx), 99 points more than A's 1 %" in decision.message
+        )
 
     def test_a_judgement_that_fails_is_tried_again_after_an_interval_with_the_same_counts(self) -> None:
         failed = answered(place(begun()), 60, verdict="no answer within 60 s").rollout.ab_test

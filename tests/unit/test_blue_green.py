@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from penstock.api.status import RolloutStatus
+from penstock.api.status import AnalysisStatus, RolloutStatus
 from penstock.names import Slot
 from penstock.observed.answers import Answers
 from penstock.observed.counters import Window
@@ -447,6 +447,21 @@ class TestAfterTheSwitch:
         decision = decided(replace(told, answers=look), now=at(11))
         assert (decision.phase, decision.active, decision.failed) == ("Aborting", BLUE, "v2")
         assert decision.rollout.reason == "AnalysisFailed"
+
+    def test_a_revision_that_only_refuses_gives_the_traffic_back(self) -> None:
+        """As Auto has chosen it: the strategy that the rollout began with is recorded."""
+        options = {"strategy": "Auto", "analysis": {}}
+        was = self.holding().model_copy(
+            update={"analysis": AnalysisStatus(started_at=T0, last_sample_at=T0, successes=1)}
+        )
+        about = place(was, rolled_out("v2"), old(), new(), selected=GREEN, options=options)
+        refusing = Answers(measured=(Window(340, refused=340), Window(1000, refused=10)))
+        decision = decided(replace(about, answers=refusing), now=at(10))
+        assert (decision.phase, decision.active, decision.rollout.reason) == ("Aborting", BLUE, "AnalysisFailed")
+        assert decision.message.startswith(
+            "revision v2 failed its analysis: 100 % of 340 requests refused (4xx), 99 points more than revision v1's "
+            "1 %; at most 10 are allowed"
+        )
 
     def test_a_hold_without_traffic_waits_for_it_and_names_the_ways_out(self) -> None:
         options = {"analysis": {"intervalSeconds": 10, "durationSeconds": 60}, "blueGreen": {"holdSeconds": 0}}

@@ -95,12 +95,12 @@ def sizes(decision: Decision) -> tuple[int, int]:
     )
 
 
-def looking(about: Seen, window: Window, seconds: float) -> Decision:
+def looking(about: Seen, window: Window, seconds: float, *, stable: Window = SILENT) -> Decision:
     """A pass at that time, in which the new pods' counters show this."""
     decision = decided(about, now=at(seconds))
     if not decision.asks.measure:
         return decision
-    return decided(replace(about, answers=Answers(measured=(window, Window()))), now=at(seconds))
+    return decided(replace(about, answers=Answers(measured=(window, stable))), now=at(seconds))
 
 
 class TestTheFirstPod:
@@ -195,7 +195,23 @@ class TestAStep:
         status = looking(place(status, *old(2), *new(1), wanted=2), SILENT, 0).rollout
         decision = looking(place(status, *old(2), *new(1), wanted=2), FAILING, 10)
         assert (decision.phase, decision.failed, decision.rollout.reason) == ("Aborting", "v2", "AnalysisFailed")
-        assert "20 % failed" in decision.message
+        assert "20 % of 100 requests failed (5xx or 429)" in decision.message
+
+    @pytest.mark.parametrize(
+        ("window", "why"),
+        [
+            (Window(100, errors=100), "100 % of 100 requests failed (5xx or 429)"),
+            (Window(100, refused=12), "12 % of 100 requests refused (4xx), 11 points more than revision v1's 1 %"),
+        ],
+        ids=["429", "404"],
+    )
+    def test_refusals_end_it_without_a_word_about_analysis_in_the_spec(self, window: Window, why: str) -> None:
+        status = decided(place(rollout(1), *old(2), *new(1), wanted=2)).rollout
+        status = looking(place(status, *old(2), *new(1), wanted=2), SILENT, 0).rollout
+        about = place(status, *old(2), *new(1), wanted=2)
+        decision = looking(about, window, 10, stable=Window(1000, refused=10))
+        assert (decision.failed, decision.rollout.reason) == ("v2", "AnalysisFailed")
+        assert why in decision.message
 
     def test_errors_after_the_analysis_has_passed_end_it_as_long_as_the_step_lasts(self) -> None:
         steps = [{"weight": 50, "pause": True}]

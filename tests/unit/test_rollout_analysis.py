@@ -1,6 +1,7 @@
 """From what pods count to a verdict on the revision."""
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -30,8 +31,8 @@ def counted(requests: float, errors: float = 0, *counts: float) -> Counters:
     return Counters(requests, errors, tuple(zip(BOUNDS, counts, strict=False)))
 
 
-def seen(requests: float, errors: float = 0, *counts: float) -> Window:
-    return Window(requests, errors, tuple(zip(BOUNDS, counts, strict=False)))
+def seen(requests: float, errors: float = 0, *counts: float, refused: float = 0) -> Window:
+    return Window(requests, errors, tuple(zip(BOUNDS, counts, strict=False)), refused)
 
 
 def exposition(*requests: tuple[str, int, float], model: str = "tiny") -> str:
@@ -42,12 +43,41 @@ def exposition(*requests: tuple[str, int, float], model: str = "tiny") -> str:
     return metrics.expose().decode()
 
 
+def slot(*requests: tuple[str, int, float]) -> Window:
+    """What one pod of our server counts while it answers these requests."""
+    found = counters.parse(exposition(*requests))
+    assert found is not None
+    return counters.lifetime({"pod": found})
+
+
+class TestARevisionThatRefuses:
+    """From what our server exposes to the verdict: a refusal is quick, and no error of the server's own."""
+
+    STABLE = (*[("/predict", 200, 0.2)] * 99, ("/predict", 400, 0.002))
+    DEFAULTS: Mapping[str, Any] = {}
+    EVERYTHING: Mapping[str, Any] = {"maxLatencySeconds": {"seconds": 0.5}, "maxLatencyIncreasePercent": 20}
+
+    @pytest.mark.parametrize("spec", [DEFAULTS, EVERYTHING], ids=["by default", "with every bound"])
+    @pytest.mark.parametrize("code", [400, 404, 413, 429])
+    def test_it_fails_if_it_refuses_everything(self, code: int, spec: Mapping[str, Any]) -> None:
+        new, old = slot(*[("/predict", code, 0.002)] * 100), slot(*self.STABLE)
+        assert analysis.judge(new, old, a_spec(**spec)).verdict == "failure"
+
+    def test_refusals_do_not_make_a_slow_revision_look_quick(self) -> None:
+        """As many as with the stable revision are refused at once: the median of all would be the time of those."""
+        new = slot(*[("/predict", 200, 0.9)] * 12, *[("/predict", 400, 0.002)] * 88)
+        old = slot(*[("/predict", 200, 0.2)] * 12, *[("/predict", 400, 0.002)] * 88)
+        bound = a_spec(maxLatencySeconds={"quantile": "p50", "seconds": 0.5}, minRequests=10)
+        assert analysis.judge(new, old, bound).verdict == "failure"
+
+
 class TestParse:
-    def test_requests_are_summed_over_all_routes_and_5xx_are_errors(self) -> None:
+    def test_requests_are_summed_over_all_routes_and_told_apart_by_their_status(self) -> None:
         codes = [200, 200, 400, 404, 429, 499, 500, 503, 511]
         found = counters.parse(exposition(*(("/predict", code, 0.02) for code in codes), ("/v1/embeddings", 200, 0.02)))
         assert found is not None
-        assert (found.requests, found.errors) == (10, 3)
+        assert (found.requests, found.errors, found.refused) == (10, 4, 3)
+        assert counters.lifetime({"pod": found}).successes == 3
 
     def test_durations_are_summed_over_all_routes_bucket_by_bucket(self) -> None:
         found = counters.parse(
@@ -57,6 +87,21 @@ class TestParse:
         assert [bound for bound, _ in found.buckets] == [*REQUEST_BUCKETS, math.inf]
         counts = dict(found.buckets)
         assert [counts[bound] for bound in (0.01, 0.025, 0.1, 0.25, 600, math.inf)] == [0, 1, 1, 2, 2, 3]
+
+    def test_only_successes_are_timed(self) -> None:
+        found = counters.parse(exposition(*(("/predict", code, 0.02) for code in (200, 400, 404, 429, 499, 500, 504))))
+        assert found is not None
+        assert dict(found.buckets)[math.inf] == 1
+
+    def test_all_requests_to_a_server_that_does_not_tell_them_apart_are_timed(self) -> None:
+        """As servers before the label `code_class` do, and others that count as ours did then."""
+        older = "\n".join(
+            re.sub(',?code_class="[^"]*"', "", line)
+            for line in exposition(("/predict", 200, 0.02), ("/predict", 400, 0.002)).splitlines()
+        )
+        found = counters.parse(older)
+        assert found is not None
+        assert (found.requests, found.refused, dict(found.buckets)[math.inf]) == (2, 1, 2)
 
     def test_a_server_that_has_answered_nothing_yet_has_counted_zero(self) -> None:
         assert counters.parse(exposition()) == Counters(0, 0, ())
@@ -146,6 +191,12 @@ class TestWindow:
                 id="its errors alone betray a restart",
             ),
             pytest.param(
+                {"a": Counters(5, refused=5)}, {"a": Counters(8, refused=1)}, seen(8, refused=1), id="or its refusals"
+            ),
+            pytest.param(
+                {"a": Counters(5, refused=5)}, {"a": Counters(8, refused=6)}, seen(3, refused=1), id="refusals count"
+            ),
+            pytest.param(
                 {"a": counted(5, 0, 5, 5)},
                 {"a": counted(8, 0, 1, 8)},
                 seen(8, 0, 1, 8),
@@ -168,12 +219,13 @@ class TestWindow:
         self, before: Mapping[str, Counters], now: Mapping[str, Counters], expected: Window
     ) -> None:
         found = counters.window(before, now)
-        assert (found.requests, found.errors) == (expected.requests, expected.errors)
+        assert (found.requests, found.errors, found.refused) == (expected.requests, expected.errors, expected.refused)
         assert {bound: n for bound, n in found.buckets if n} == {bound: n for bound, n in expected.buckets if n}
 
     NUMBERS = st.integers(0, 9)
     A_POD = st.builds(
-        lambda requests, errors, counts: Counters(requests, errors, tuple(sorted(counts.items()))),
+        lambda requests, errors, refused, counts: Counters(requests, errors, tuple(sorted(counts.items())), refused),
+        NUMBERS,
         NUMBERS,
         NUMBERS,
         st.dictionaries(st.sampled_from(BOUNDS), NUMBERS),
@@ -183,7 +235,7 @@ class TestWindow:
     @given(PODS, PODS)
     def test_a_window_is_never_negative(self, before: dict[str, Counters], now: dict[str, Counters]) -> None:
         found = counters.window(before, now)
-        assert min(found.requests, found.errors, *(count for _, count in found.buckets), 0) == 0
+        assert min(found.requests, found.errors, found.refused, *(count for _, count in found.buckets), 0) == 0
 
     @given(PODS, PODS)
     def test_a_window_holds_no_more_than_the_pods_have_counted(
@@ -270,6 +322,25 @@ class TestJudge:
             ),
             pytest.param(seen(100), seen(0), LIMIT, "inconclusive", id="quick or not, nobody has timed them"),
             pytest.param(seen(100, 6), seen(0), LIMIT, "failure", id="errors need no clock"),
+            pytest.param(seen(100, refused=10), seen(100), {}, "success", id="ten points more refusals than before"),
+            pytest.param(seen(100, refused=11), seen(100), {}, "failure", id="eleven points more"),
+            pytest.param(seen(100, refused=90), seen(100, refused=80), {}, "success", id="clients always erred"),
+            pytest.param(seen(100), seen(100, refused=80), {}, "success", id="fewer refusals"),
+            pytest.param(
+                seen(100, refused=1), seen(100), {"maxRefusedIncreasePercent": 0}, "failure", id="no rise is allowed"
+            ),
+            pytest.param(
+                seen(100, refused=100), seen(100), {"maxRefusedIncreasePercent": 100}, "success", id="every rise is"
+            ),
+            pytest.param(seen(100, refused=11), seen(19), {}, "inconclusive", id="nothing to compare refusals with"),
+            pytest.param(seen(100, refused=10), seen(19), {}, "success", id="too few of them to compare"),
+            pytest.param(
+                seen(100, 0, 10, 10, 10, 10, refused=90),
+                seen(100, refused=90),
+                LIMIT,
+                "inconclusive",
+                id="too few successes to time",
+            ),
             pytest.param(
                 seen(100, 0, *SLOW), seen(100, 0, *SLOW), INCREASE, "success", id="no slower than the old one"
             ),
@@ -299,19 +370,31 @@ class TestJudge:
         ("new", "spec", "message"),
         [
             (seen(7), {}, "7 requests are too few to tell: minRequests is 20"),
-            (seen(40, 1, *QUICK), {}, "40 requests, 2.5 % failed with a 5xx status, p95 0.095 s"),
-            (seen(40, 4), {}, "40 requests, 10 % failed with a 5xx status: more than 5 %"),
-            (seen(100, 0, *SLOW), LIMIT, "the p95 of 100 requests is 0.955 s: more than 0.5 s"),
+            (seen(40, 1, *QUICK), {}, "40 requests, 2.5 % failed (5xx or 429), p95 0.095 s"),
+            (seen(40, refused=2), {}, "40 requests, 0 % failed (5xx or 429), 5 % refused (4xx)"),
+            (seen(40, 4), {}, "10 % of 40 requests failed (5xx or 429); at most 5 % are allowed"),
+            (
+                seen(340, refused=41),
+                {},
+                "12.1 % of 340 requests refused (4xx), 12.1 points more than revision v1's 0 %; at most 10 are allowed",
+            ),
+            (
+                seen(100, 5, *QUICK, refused=10),
+                LIMIT | {"minRequests": 90},
+                "85 of 100 requests succeeded: too few to tell how long they take: minRequests is 90",
+            ),
+            (seen(100, 0, *SLOW), LIMIT, "the p95 of 100 successes is 0.955 s; it may be 0.5 s"),
             (
                 seen(100, 0, *SLOW),
                 INCREASE,
-                "the p95 is 0.955 s: more than 20 % above the old revision's 0.095 s",
+                "the p95 is 0.955 s, more than 20 % above revision v1's 0.095 s",
             ),
             (seen(100), LIMIT, "the pods count requests, but not how long they took"),
         ],
     )
     def test_the_message_says_what_was_seen(self, new: Window, spec: dict[str, Any], message: str) -> None:
-        assert analysis.judge(new, seen(100, 0, *QUICK), a_spec(**spec)).message == message
+        told = analysis.judge(new, seen(100, 0, *QUICK), a_spec(**spec), stable="revision v1")
+        assert told.message == message
 
 
 SUCCESS, FAILURE, UNSURE = (

@@ -1,7 +1,9 @@
 """What is remembered from one look at the counters to the next."""
 
+from penstock.api.rollout import Analysis
 from penstock.observed.counters import Counters, Window
 from penstock.pods.samples import Samples
+from penstock.rollout import analysis
 from penstock.watch.store import Key
 
 CHAT, OTHER = Key("ml", "chat"), Key("ml", "other")
@@ -18,7 +20,7 @@ def look(samples: Samples, new: dict[str, Counters]) -> float:
 
 
 def seen(samples: Samples, new: dict[str, Counters], *, least: int = 1, key: Key = CHAT) -> Window:
-    found = samples.measure(key, new, least=least)
+    found = samples.measure(key, new, tells=lambda window: window.requests >= least)
     samples.keep(key)
     return found
 
@@ -61,6 +63,19 @@ def test_little_traffic_adds_up_until_it_tells_something() -> None:
     seen(samples, counted(a=0), least=20)
     told = [seen(samples, counted(a=number), least=20).requests for number in (8, 16, 24, 30)]
     assert told == [8, 16, 24, 6]
+
+
+def test_successes_add_up_until_there_are_enough_to_time() -> None:
+    spec, samples = Analysis(max_latency_increase_percent=20), Samples()
+
+    def look(answered: int) -> float:
+        """Of the pod, which has refused every second request as the stable revision does."""
+        new = {"a": Counters(answered, refused=answered // 2)}
+        found = samples.measure(CHAT, new, tells=lambda window: analysis.tells(window, Window(100, refused=50), spec))
+        samples.keep(CHAT)
+        return found.successes
+
+    assert [look(answered) for answered in (0, 20, 40, 60)] == [0, 10, 20, 10]
 
 
 def test_a_look_that_could_not_be_recorded_is_made_again() -> None:

@@ -144,15 +144,30 @@ class Analysis(Model):
         default=20, ge=1, description="Requests that a measurement must have counted; with fewer it proves nothing."
     )
     max_error_rate_percent: float = Field(
-        default=5, ge=0, le=100, description="Share of requests that may be answered with a 5xx status, in percent."
+        default=5,
+        ge=0,
+        le=100,
+        description="Share of requests that may fail, which means a 5xx status or 429, in percent.",
+    )
+    max_refused_increase_percent: float = Field(
+        default=10,
+        ge=0,
+        le=100,
+        description=(
+            "By how many percentage points the share of requests that are refused, which means any other 4xx status, "
+            "may be above the stable revision's since its pods started."
+        ),
     )
     max_latency_seconds: Latency | None = Field(
-        default=None, description="The longest a quantile of requests may take."
+        default=None, description="The longest a quantile of the successful requests may take."
     )
     max_latency_increase_percent: float | None = Field(
         default=None,
         ge=0,
-        description=("How much slower the p95 may be than the old revision's was since its pods started, in percent."),
+        description=(
+            "How much slower the p95 of the successful requests may be than the stable revision's was since its pods "
+            "started, in percent."
+        ),
     )
     failure_limit: int = Field(
         default=1, ge=1, description="Failed measurements that end the rollout and restore the stable revision."
@@ -219,8 +234,9 @@ class AbTest(Model):
     metric: AbTestMetric = Field(
         default="ErrorRate",
         description=(
-            "What is compared: ErrorRate, the share of requests answered with a 5xx status; Latency, how long requests "
-            "take. The lower one is better."
+            "What is compared: ErrorRate, the share of requests answered with a 5xx status or 429; Latency, how long "
+            "successful requests take. The lower one is better; but a new revision that refuses more (any other 4xx "
+            "status) than analysis.maxRefusedIncreasePercent allows has lost."
         ),
     )
     min_samples_per_arm: int = Field(
@@ -290,7 +306,7 @@ class Rollout(Model):
         default=None,
         description=(
             "What the new revision's own counters must show while it takes traffic: before the old pods of a BlueGreen "
-            "rollout go, and at each step of a Canary. Default: nothing for BlueGreen; for a Canary the error rate."
+            "rollout go, and at each step of a Canary. Default: none for BlueGreen; for a Canary errors and refusals."
         ),
     )
 

@@ -123,13 +123,14 @@ class AbTestArm(Observation):
     """What the pods of one arm of an A/B test have answered."""
 
     requests: Count = Field(default=0, description="Requests answered.")
-    errors: Count = Field(default=0, description="Those of them that were answered with a 5xx status.")
+    errors: Count = Field(default=0, description="Those of them that were answered with a 5xx status or 429.")
+    refused: Count = Field(default=0, description="Those of them that were answered with any other 4xx status.")
     buckets: list[Count] = Field(
         default_factory=list,
         max_length=65,
         description=(
-            "Requests by how long they took: up to the first of bounds, from there up to the second, and so on; the "
-            "last count is of those beyond all bounds. Empty while no request was timed."
+            "Successful requests by how long they took: up to the first of bounds, from there up to the second, and so "
+            "on; the last count is of those beyond all bounds. Empty while no request was timed."
         ),
     )
 
@@ -139,7 +140,7 @@ class AbTestFigures(Observation):
 
     samples: Count = Field(default=0, description="Requests that went into the test.")
     error_rate_percent: float | None = Field(
-        default=None, description="Share of the requests that were answered with a 5xx status, in percent."
+        default=None, description="Share of the requests that were answered with a 5xx status or 429, in percent."
     )
     p50_seconds: float | None = Field(
         default=None, description="Seconds that half of the requests did not exceed, estimated from the buckets."
@@ -156,16 +157,21 @@ class AbTestResult(Observation):
         description="A, the stable revision; B, the new one; None where they do not differ significantly."
     )
     metric: AbTestMetric = Field(description="What was compared.")
-    p_value: float = Field(
+    p_value: float | None = Field(
+        default=None,
         ge=0,
         le=1,
-        description="How probable a difference as large as this is if there is none. A winner needs less than 0.05.",
+        description=(
+            "How probable a difference as large as this is if there is none. A winner needs less than 0.05; but B has "
+            "lost without a test if it refuses too many requests."
+        ),
     )
-    effect: float = Field(
+    effect: float | None = Field(
+        default=None,
         description=(
             "How B differs from A. ErrorRate: B's share of errors less A's, in percentage points. Latency: probability "
             "that a request of B takes longer than one of A, where 0.5 is no difference."
-        )
+        ),
     )
     a: AbTestFigures = Field(default_factory=AbTestFigures, description="The stable revision's figures.")
     b: AbTestFigures = Field(default_factory=AbTestFigures, description="The new revision's figures.")

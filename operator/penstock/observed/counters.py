@@ -19,6 +19,9 @@ _REQUESTS: Final = "inference_requests"
 _DURATIONS: Final = "inference_request_duration_seconds"
 
 
+_TOO_MANY_REQUESTS: Final = "429"
+
+
 # Escaped, the longest name of a model is half of it. The parser's time grows with the square of a line.
 _LONGEST_LINE: Final = 1024
 
@@ -28,8 +31,9 @@ class Counters:
     """What one pod has counted since its server started, over all routes."""
 
     requests: float = 0
-    errors: float = 0  # answered with a 5xx status
-    buckets: Buckets = ()
+    errors: float = 0  # answered with a 5xx status, or 429: the server's own fault, or that of its size
+    buckets: Buckets = ()  # of those answered with a 2xx status; of all, where the server does not tell them apart
+    refused: float = 0  # answered with any other 4xx status
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +43,19 @@ class Window:
     requests: float = 0
     errors: float = 0
     buckets: Buckets = ()
+    refused: float = 0
 
     @property
     def error_percent(self) -> float:
         return 100 * self.errors / self.requests if self.requests else 0.0
+
+    @property
+    def refused_percent(self) -> float:
+        return 100 * self.refused / self.requests if self.requests else 0.0
+
+    @property
+    def successes(self) -> float:
+        return self.requests - self.errors - self.refused
 
 
 def parse(text: str) -> Counters | None:
@@ -107,9 +120,21 @@ def _counters(samples: list[Sample]) -> Counters:
     timed = [sample for sample in samples if sample.name == f"{_DURATIONS}_bucket"]
     return Counters(
         requests=sum(_count(sample) for sample in answered),
-        errors=sum(_count(sample) for sample in answered if sample.labels["code"].startswith("5")),
-        buckets=_summed((_bound(sample), _count(sample)) for sample in timed),
+        errors=sum(_count(sample) for sample in answered if _is_error(sample.labels["code"])),
+        # A refusal is quick: beside it, a slow success would not be seen. Older servers do not tell them apart.
+        buckets=_summed(
+            (_bound(sample), _count(sample)) for sample in timed if sample.labels.get("code_class", "2xx") == "2xx"
+        ),
+        refused=sum(_count(sample) for sample in answered if _is_refusal(sample.labels["code"])),
     )
+
+
+def _is_error(code: str) -> bool:
+    return code.startswith("5") or code == _TOO_MANY_REQUESTS
+
+
+def _is_refusal(code: str) -> bool:
+    return code.startswith("4") and code != _TOO_MANY_REQUESTS
 
 
 def _count(sample: Sample) -> float:
@@ -130,6 +155,7 @@ def _together(pods: Collection[Counters]) -> Window:
         requests=sum(pod.requests for pod in pods),
         errors=sum(pod.errors for pod in pods),
         buckets=_summed(bucket for pod in pods for bucket in pod.buckets),
+        refused=sum(pod.refused for pod in pods),
     )
 
 
@@ -145,10 +171,10 @@ def _since(before: Counters, now: Counters) -> Counters:
         return now
     earlier = dict(before.buckets)
     buckets = tuple((bound, count - earlier.get(bound, 0)) for bound, count in now.buckets)
-    return Counters(now.requests - before.requests, now.errors - before.errors, buckets)
+    return Counters(now.requests - before.requests, now.errors - before.errors, buckets, now.refused - before.refused)
 
 
 def _was_restarted(before: Counters, now: Counters) -> bool:
     later = dict(now.buckets)
-    fell = now.requests < before.requests or now.errors < before.errors
+    fell = now.requests < before.requests or now.errors < before.errors or now.refused < before.refused
     return fell or any(later.get(bound, 0) < count for bound, count in before.buckets)

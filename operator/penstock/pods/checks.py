@@ -13,6 +13,7 @@ from penstock.pods import significance
 from penstock.pods.addresses import addresses
 from penstock.pods.client import PodClient
 from penstock.pods.samples import Samples
+from penstock.rollout import analysis
 from penstock.rollout.decision import Asks
 from penstock.rollout.smoke import SmokeRequest
 from penstock.watch.store import Key
@@ -56,7 +57,8 @@ class Checks:
         new, old = await self._counters(key, seen, (seen.newest, seen.newest.other))
         spec = seen.service.spec.rollout.analysis or Analysis()
         # The old pods may get nothing any more: their base is all that they have answered.
-        return self._samples.measure(key, new, least=spec.min_requests), lifetime(old)
+        base = lifetime(old)
+        return self._samples.measure(key, new, tells=lambda window: analysis.tells(window, base, spec)), base
 
     async def _compare(self, key: Key, seen: Seen) -> tuple[Window, Window]:
         """What the pods of both arms of an A/B test counted since the last measurement."""

@@ -1,6 +1,6 @@
 """What the pods had counted at the last measurement, so that the next one shows what has happened since."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from penstock.observed import counters
@@ -17,17 +17,19 @@ class Samples:
         self._last: dict[Key, Mapping[str, Counters]] = {}
         self._next: dict[Key, Mapping[str, Counters]] = {}
 
-    def measure(self, key: Key, new: Mapping[str, Counters], *, least: int = 1) -> Window:
-        """What the pods have counted since the last measurement that saw `least` requests.
+    def measure(
+        self, key: Key, new: Mapping[str, Counters], *, tells: Callable[[Window], bool] = lambda _: True
+    ) -> Window:
+        """What the pods have counted since the last measurement that proved anything.
 
-        With fewer the base stays, so that little traffic adds up over measurements until it tells something. A pod that
+        After any other the base stays, so that little traffic adds up over measurements until it `tells`. A pod that
         did not answer keeps its base too: one so busy that it misses every other measurement would never be counted.
         Until a measurement is recorded (`keep`), it may be made again and counts the same.
         """
         before = self._last.get(key, {})
         window = counters.window(before, new)
         missed = {pod: counters for pod, counters in before.items() if pod not in new}
-        base = {pod: before.get(pod, counters) for pod, counters in new.items()} if window.requests < least else new
+        base = {pod: before.get(pod, counters) for pod, counters in new.items()} if not tells(window) else new
         self._next[key] = dict([*missed.items(), *base.items()][-_MOST_PODS:])
         return window
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Protocol
 
-from penstock.api.rollout import AbTest
+from penstock.api.rollout import AbTest, Analysis
 from penstock.api.status import AbTestStatus, RolloutPhase
 from penstock.names import Reason, Slot
 from penstock.observed.answers import Answers, Verdict
@@ -83,9 +83,13 @@ def _measured(s: Situation, spec: AbTest) -> AbTestStatus | None:
         return ab_test_statistics.begun(spec, s.now)
     if answers.arms is not None:
         told = ab_test_statistics.counted(told, spec, *answers.arms, s.now)
+    most_points = (s.seen.service.spec.rollout.analysis or Analysis()).max_refused_increase_percent
+    told = ab_test_statistics.judged_by_refusals(told, spec, most_points)
+    if answers.verdict is None or told.result is not None:
+        return told
     if isinstance(answers.verdict, Verdict):
         return ab_test_statistics.concluded(told, spec, answers.verdict)
-    return told if answers.verdict is None else ab_test_statistics.not_judged(told, answers.verdict, s.now)
+    return ab_test_statistics.not_judged(told, answers.verdict, s.now)
 
 
 def _asking(s: Situation, on: Decision, spec: AbTest) -> Decision:

@@ -15,6 +15,7 @@ from penstock.api.rollout import AbTest, AbTestMetric, Analysis
 from penstock.api.status import AbTestArm, AbTestFigures, AbTestResult, AbTestStatus
 from penstock.observed.answers import Verdict
 from penstock.observed.counters import Buckets, Window, quantile
+from penstock.rollout.analysis import rise_in_refusals
 
 Outcome = Literal["running", "promote", "give-up", "ask"]
 
@@ -63,25 +64,33 @@ def next_measurement_at(status: AbTestStatus, analysis: Analysis | None) -> date
 
 def is_complete(status: AbTestStatus, spec: AbTest) -> bool:
     """The time is over, both arms have enough requests, and nobody has judged them yet: no measurement follows."""
-    if status.result is not None or status.started_at is None or status.last_sample_at is None:
-        return False
-    is_over = status.last_sample_at >= _end(status.started_at, spec)
-    return is_over and all(_samples(arm, spec.metric) >= spec.min_samples_per_arm for arm in (status.a, status.b))
+    return _has_enough(status, spec, spec.metric)
+
+
+def judged_by_refusals(status: AbTestStatus, spec: AbTest, most_points: float) -> AbTestStatus:
+    """With its result, where B refuses so much more than A that no comparison of the rest can make it the better one.
+
+    Else a revision that answers nothing but 404 would have the lowest error rate, or never be timed at all.
+    """
+    if not _has_enough(status, spec, "ErrorRate"):
+        return status
+    a, b = (Window(arm.requests, arm.errors, refused=arm.refused) for arm in (status.a, status.b))
+    found = rise_in_refusals(b, a, most_points, stable="A")
+    return status if found is None else _with_result(status, spec, "A", f"A is better: with B {found}")
 
 
 def concluded(status: AbTestStatus, spec: AbTest, verdict: Verdict) -> AbTestStatus:
     """The test with its result, which stands until the test begins anew."""
     a, b = (_figures(arm, status.bounds, spec.metric) for arm in (status.a, status.b))
-    result = AbTestResult(
-        winner=verdict.winner or "None",
-        metric=spec.metric,
+    told = _sentence(verdict, spec.metric, a, b)
+    return _with_result(
+        status,
+        spec,
+        verdict.winner or "None",
+        told,
         p_value=_rounded(verdict.p_value),
         effect=_rounded(verdict.effect),
-        a=a,
-        b=b,
-        message=_sentence(verdict, spec.metric, a, b),
     )
-    return status.model_copy(update={"result": result, "message": ""})
 
 
 def not_judged(status: AbTestStatus, why: str, now: datetime) -> AbTestStatus:
@@ -102,6 +111,22 @@ def outcome(status: AbTestStatus, *, auto_promote: bool) -> Outcome:
 def standing(status: AbTestStatus) -> str:
     """How the test stands, in a sentence for people."""
     return status.message if status.result is None else status.result.message
+
+
+def _has_enough(status: AbTestStatus, spec: AbTest, metric: AbTestMetric) -> bool:
+    """Time and, for a comparison by `metric`, requests; and nobody has judged the test yet."""
+    if status.result is not None or status.started_at is None or status.last_sample_at is None:
+        return False
+    is_over = status.last_sample_at >= _end(status.started_at, spec)
+    return is_over and all(_samples(arm, metric) >= spec.min_samples_per_arm for arm in (status.a, status.b))
+
+
+def _with_result(
+    status: AbTestStatus, spec: AbTest, winner: Literal["A", "B", "None"], message: str, **tested: float
+) -> AbTestStatus:
+    a, b = (_figures(arm, status.bounds, spec.metric) for arm in (status.a, status.b))
+    result = AbTestResult(winner=winner, metric=spec.metric, a=a, b=b, message=message, **tested)
+    return status.model_copy(update={"result": result, "message": ""})
 
 
 def _end(started_at: datetime, spec: AbTest) -> datetime:
@@ -145,10 +170,12 @@ def _cumulative(window: Window) -> Mapping[float, int]:
 
 def _added(was: AbTestArm, bounds: list[float], window: Window, common: tuple[float, ...]) -> AbTestArm:
     requests = _whole(window.requests)
+    errors = min(_whole(window.errors), requests)
     return AbTestArm(
         requests=_whole(was.requests + requests),
         # A pod that counts nonsense must not bring more failures than requests into the test.
-        errors=_whole(was.errors + min(_whole(window.errors), requests)),
+        errors=_whole(was.errors + errors),
+        refused=_whole(was.refused + min(_whole(window.refused), requests - errors)),
         buckets=_joined(dict(zip([*bounds, math.inf], accumulate(was.buckets), strict=False)), window, common),
     )
 

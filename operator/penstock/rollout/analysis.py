@@ -18,6 +18,7 @@ Outcome = Literal["running", "passed", "failed", "no-data"]
 
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _COMPARED: Final = "p95"
+_STABLE: Final = "the stable revision"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,26 @@ class Measurement:
     message: str
 
 
-def judge(new: Window, old: Window, spec: Analysis) -> Measurement:
-    """What a measurement of the new revision's pods shows, beside what the old one's counted at the same time."""
-    measurements = (check(new, old, spec) for check in _CHECKS)
+def judge(new: Window, old: Window, spec: Analysis, *, stable: str = _STABLE) -> Measurement:
+    """What a measurement of the new revision's pods shows, beside what those of the `stable` one have counted."""
+    measurements = (check(new, old, spec, stable) for check in _CHECKS)
     return next(
         (measurement for measurement in measurements if measurement is not None), Measurement("success", _standing(new))
     )
+
+
+def tells(new: Window, old: Window, spec: Analysis) -> bool:
+    """Whether a measurement proves anything: one that does not is to be added to the next one."""
+    return judge(new, old, spec).verdict != "inconclusive"
+
+
+def rise_in_refusals(new: Window, old: Window, limit: float, *, stable: str) -> str | None:
+    """What to say where the new revision refuses too many requests that the stable one would have answered."""
+    rise = new.refused_percent - old.refused_percent
+    if rise <= limit:
+        return None
+    than = f"{rise:.3g} points more than {stable}'s {old.refused_percent:.3g} %"
+    return f"{_refused(new)}, {than}; at most {limit:g} are allowed"
 
 
 def record(before: AnalysisStatus | None, measurement: Measurement | None, now: datetime) -> AnalysisStatus:
@@ -68,7 +83,7 @@ def next_measurement_at(status: AnalysisStatus, spec: Analysis) -> datetime:
     return status.started_at
 
 
-def _too_few_requests(new: Window, _: Window, spec: Analysis) -> Measurement | None:
+def _too_few_requests(new: Window, _: Window, spec: Analysis, __: str) -> Measurement | None:
     if new.requests >= spec.min_requests:
         return None
     return Measurement(
@@ -76,39 +91,65 @@ def _too_few_requests(new: Window, _: Window, spec: Analysis) -> Measurement | N
     )
 
 
-def _too_many_errors(new: Window, _: Window, spec: Analysis) -> Measurement | None:
+def _too_many_errors(new: Window, _: Window, spec: Analysis, __: str) -> Measurement | None:
     limit = spec.max_error_rate_percent
-    return Measurement("failure", f"{_standing(new)}: more than {limit:g} %") if new.error_percent > limit else None
+    if new.error_percent <= limit:
+        return None
+    return Measurement("failure", f"{_failed(new)}; at most {limit:g} % are allowed")
 
 
-def _too_slow(new: Window, _: Window, spec: Analysis) -> Measurement | None:
+def _more_refusals_than_before(new: Window, old: Window, spec: Analysis, stable: str) -> Measurement | None:
+    """Bad requests are the clients' fault; that there are so many more of them is the new revision's."""
+    limit = spec.max_refused_increase_percent
+    if old.requests >= spec.min_requests:
+        found = rise_in_refusals(new, old, limit, stable=stable)
+        return Measurement("failure", found) if found else None
+    if new.refused_percent <= limit:
+        return None
+    return Measurement("inconclusive", f"{_refused(new)}; {stable} has answered too few to compare with")
+
+
+def _too_few_successes(new: Window, _: Window, spec: Analysis, __: str) -> Measurement | None:
+    """To time: a request that is refused, or fails, takes no time worth comparing."""
+    is_timed = spec.max_latency_seconds is not None or spec.max_latency_increase_percent is not None
+    if not is_timed or new.successes >= spec.min_requests:
+        return None
+    counts = f"{new.successes:g} of {new.requests:g} requests succeeded"
+    return Measurement(
+        "inconclusive", f"{counts}: too few to tell how long they take: minRequests is {spec.min_requests}"
+    )
+
+
+def _too_slow(new: Window, _: Window, spec: Analysis, __: str) -> Measurement | None:
     limit = spec.max_latency_seconds
     if limit is None:
         return None
     took = quantile(_QUANTILES[limit.quantile], new.buckets)
     if took is None:
         return _UNTIMED
-    told = f"the {limit.quantile} of {new.requests:g} requests is {took:.4g} s: more than {limit.seconds:g} s"
+    told = f"the {limit.quantile} of {new.successes:g} successes is {took:.4g} s; it may be {limit.seconds:g} s"
     return Measurement("failure", told) if took > limit.seconds else None
 
 
-def _slower_than_the_old(new: Window, old: Window, spec: Analysis) -> Measurement | None:
+def _slower_than_before(new: Window, old: Window, spec: Analysis, stable: str) -> Measurement | None:
     limit = spec.max_latency_increase_percent
     base = quantile(_QUANTILES[_COMPARED], old.buckets)
-    if limit is None or base is None or old.requests < spec.min_requests:
+    if limit is None or base is None or old.successes < spec.min_requests:
         return None  # What cannot be compared is left out: the other bounds hold.
     took = quantile(_QUANTILES[_COMPARED], new.buckets)
     if took is None:
         return _UNTIMED
-    told = f"the {_COMPARED} is {took:.4g} s: more than {limit:g} % above the old revision's {base:.4g} s"
+    told = f"the {_COMPARED} is {took:.4g} s, more than {limit:g} % above {stable}'s {base:.4g} s"
     return Measurement("failure", told) if took > base * (1 + limit / 100) else None
 
 
-_CHECKS: Final[tuple[Callable[[Window, Window, Analysis], Measurement | None], ...]] = (
+_CHECKS: Final[tuple[Callable[[Window, Window, Analysis, str], Measurement | None], ...]] = (
     _too_few_requests,
     _too_many_errors,
+    _more_refusals_than_before,
+    _too_few_successes,
     _too_slow,
-    _slower_than_the_old,
+    _slower_than_before,
 )
 _UNTIMED: Final = Measurement("inconclusive", "the pods count requests, but not how long they took")
 
@@ -116,4 +157,13 @@ _UNTIMED: Final = Measurement("inconclusive", "the pods count requests, but not 
 def _standing(seen: Window) -> str:
     took = quantile(_QUANTILES[_COMPARED], seen.buckets)
     timed = "" if took is None else f", {_COMPARED} {took:.4g} s"
-    return f"{seen.requests:g} requests, {seen.error_percent:.4g} % failed with a 5xx status{timed}"
+    refused = f", {seen.refused_percent:.3g} % refused (4xx)" if seen.refused else ""
+    return f"{seen.requests:g} requests, {seen.error_percent:.4g} % failed (5xx or 429){refused}{timed}"
+
+
+def _failed(seen: Window) -> str:
+    return f"{seen.error_percent:.3g} % of {seen.requests:g} requests failed (5xx or 429)"
+
+
+def _refused(seen: Window) -> str:
+    return f"{seen.refused_percent:.3g} % of {seen.requests:g} requests refused (4xx)"

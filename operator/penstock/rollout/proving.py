@@ -63,7 +63,7 @@ def analysed(s: Situation, spec: Analysis | None) -> tuple[Situation, datetime |
     if told is None:
         told = analysis.record(None, None, s.now).model_copy(update={"last_sample_at": s.now})
     elif measured is not None:
-        told = analysis.record(told, analysis.judge(*measured, spec), s.now)
+        told = analysis.record(told, analysis.judge(*measured, spec, stable=_stable(s)), s.now)
     verdict = analysis.outcome(told, spec, s.now)
     # What has passed is looked at as long as its step or its hold lasts: it may fail yet.
     return (
@@ -71,6 +71,10 @@ def analysed(s: Situation, spec: Analysis | None) -> tuple[Situation, datetime |
         analysis.next_measurement_at(told, spec) if verdict != "failed" else None,
         verdict,
     )
+
+
+def _stable(s: Situation) -> str:
+    return f"revision {s.recorded.stable_revision}" if s.recorded.stable_revision else "the stable revision"
 
 
 def stopped(s: Situation) -> str | None:
