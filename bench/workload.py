@@ -5,8 +5,9 @@ from typing import Any, Final
 from penstock import names
 from penstock.api.v1alpha1 import InferenceService
 from penstock.desired import pod
-from penstock.desired.children import Plan, Stored, children
+from penstock.desired.children import Plan, children
 from penstock.desired.deployment import Pods
+from penstock.desired.history import Stored
 from penstock.kinds import AUTOSCALER, CONTROLLER_REVISION, DEPLOYMENT, Manifest
 
 from tests.harness.kwok import TAINT

@@ -9,8 +9,9 @@ import yaml
 from penstock import names
 from penstock.api.v1alpha1 import InferenceService, parse
 from penstock.desired import pod, revision, validation
-from penstock.desired.children import Plan, Stored, children
+from penstock.desired.children import Plan, children
 from penstock.desired.deployment import Pods
+from penstock.desired.history import Stored
 from penstock.kinds import Manifest
 from penstock.names import Slot
 from penstock.rollout import replicas

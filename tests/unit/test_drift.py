@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from penstock import quantity
 from penstock.desired import pod, revision
-from penstock.desired.children import Plan, Stored, children
+from penstock.desired.children import Plan, children
 from penstock.desired.deployment import Pods
 from penstock.desired.drift import differs
+from penstock.desired.history import Stored
 from penstock.kinds import Manifest
 from penstock.names import Slot
 

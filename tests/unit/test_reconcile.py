@@ -476,6 +476,30 @@ class TestRollouts:
         kept = [obj for identity, obj in place.cluster.objects.items() if identity.kind == "ControllerRevision"]
         assert sorted(obj["revision"] for obj in kept) == [4, 5, 6, 7, 8, 9]
 
+    async def test_a_revision_that_the_spec_asks_for_again_is_the_newest_of_the_history(self) -> None:
+        place = await self.ready()
+        first = place.template_revision
+        spec = the_service(place.cluster)["spec"]
+        place.cluster.edit(INFERENCE_SERVICE, "chat", spec={**spec, "rollout": {"revisionHistoryLimit": 1}})
+        for selector in ({"zone": "a"}, {"zone": "b"}, {}, {"zone": "c"}):
+            place.edit(nodeSelector=selector)
+            await place.look()
+            place.roll_out()
+            await place.settle()
+        kept = [obj for identity, obj in place.cluster.objects.items() if identity.kind == "ControllerRevision"]
+        numbers = {obj["metadata"]["name"].removeprefix("chat-"): obj["revision"] for obj in kept}
+        assert numbers == {first: 4, place.template_revision: 5}
+
+    async def test_the_number_of_a_stored_revision_that_somebody_edits_is_put_right(self) -> None:
+        place = await self.ready()
+        place.edit(nodeSelector={"zone": "a"})
+        await place.look()
+        place.roll_out()
+        await place.settle()
+        place.cluster.edit(CONTROLLER_REVISION, f"chat-{place.template_revision}", revision=1)
+        await place.settle()
+        assert place.child("ControllerRevision", f"chat-{place.template_revision}")["revision"] == 2
+
     async def test_only_the_pods_of_the_revision_are_asked_for_their_progress(self) -> None:
         place = await self.ready()
         place.edit(nodeSelector={"zone": "a"})

@@ -13,6 +13,7 @@ import structlog
 from pydantic import ValidationError
 
 from penstock import errors, names
+from penstock.api.status import PredictorStatus
 from penstock.api.v1alpha1 import InferenceService
 from penstock.controller import requeue
 from penstock.controller.apply import Vanished, apply
@@ -20,10 +21,11 @@ from penstock.controller.deferred_status import PATIENCE
 from penstock.controller.events import Recorder
 from penstock.controller.gather import Gathered, gather
 from penstock.controller.report import Reporter
-from penstock.desired import children
-from penstock.desired.children import Plan, Stored
+from penstock.desired import children, history
+from penstock.desired.children import Plan
 from penstock.desired.deployment import Pods
 from penstock.desired.gateway import Routes
+from penstock.desired.history import Stored
 from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Kind
 from penstock.kube.api_server import Cluster
 from penstock.names import Reason, Slot
@@ -157,7 +159,7 @@ class Reconciler:
         if gathered.problems:
             told = "; ".join(f"{problem.field}: {problem.message}" for problem in gathered.problems)
             return Problem(Reason.INVALID_SPEC, told)
-        decision, stored = facts.decision, _stored(service, gathered, facts.decision)
+        decision, stored = facts.decision, _stored(gathered, facts.decision)
         gone = next((pods.revision for pods in decision.slots.values() if pods.revision not in stored), None)
         if gone is not None:
             message = f"the stored template of revision {gone} is gone; change the spec to go on"
@@ -252,16 +254,23 @@ def _is_refused(service: InferenceService) -> bool:
     return is_current and stalled is not None and stalled.status == "True" and stalled.reason in _REFUSALS
 
 
-def _stored(service: InferenceService, gathered: Gathered, decision: Decision) -> dict[str, Stored]:
-    """The templates to keep: those in use and the newest others; one that is in use and missing is added."""
-    stored = dict(gathered.stored)
-    known = {**gathered.running, **({decision.current: gathered.template} if gathered.template else {})}
-    in_use = {decision.current, decision.stable or "", *(pods.revision for pods in decision.slots.values())}
-    for revision in sorted(in_use & known.keys() - stored.keys()):
-        stored[revision] = Stored(max((old.number for old in stored.values()), default=0) + 1, known[revision])
-    others = sorted((key for key in stored if key not in in_use), key=lambda key: -stored[key].number)
-    kept = in_use | set(others[: service.spec.rollout.revision_history_limit])
-    return {key: old for key, old in stored.items() if key in kept}
+def _stored(gathered: Gathered, decision: Decision) -> dict[str, Stored]:
+    """The templates to keep, those of every revision that runs, or that it may go back to, among them."""
+    service, current = gathered.seen.service, decision.current
+    templates = {**gathered.running, **({current: gathered.template} if gathered.template else {})}
+    rolled_out = service.status.components.predictor if service.status.components else PredictorStatus()
+    in_use = {
+        current,
+        decision.stable,
+        rolled_out.latest_rolledout_revision,
+        rolled_out.previous_rolledout_revision,
+        *(pods.revision for pods in decision.slots.values()),
+        *(found.revision for found in gathered.seen.slots.values()),
+    }
+    limit = service.spec.rollout.revision_history_limit
+    return history.kept(
+        gathered.stored, templates, current=current, in_use={each for each in in_use if each}, limit=limit
+    )
 
 
 def _remembered(facts: Facts) -> Mapping[str, str]:

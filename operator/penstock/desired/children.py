@@ -8,15 +8,8 @@ from penstock.api.v1alpha1 import InferenceService
 from penstock.desired import autoscaler, deployment, disruption, gateway, history, service
 from penstock.desired.deployment import Pods
 from penstock.desired.gateway import Routes
+from penstock.desired.history import Stored
 from penstock.kinds import Manifest
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A revision's template as its ControllerRevision holds it; `number` counts revisions from 1."""
-
-    number: int
-    template: Manifest
 
 
 @dataclass(frozen=True, slots=True)
