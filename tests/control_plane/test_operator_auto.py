@@ -95,8 +95,11 @@ def test_a_broken_first_revision_never_keeps_the_last_gpu_from_its_fix(
 
 
 def test_a_broken_first_revision_never_keeps_its_quota_from_the_fix(objects: Objects, name: str) -> None:
-    quota(objects, name, {"pods": "2"})
-    objects.serve(name, minReplicas=2, rollout=auto(), **image("crash-loop"))
+    # Of this test's pods alone, for the namespace is everybody's.
+    quota(objects, name, {"pods": "2"}, of_priority="system-cluster-critical")
+    objects.serve(
+        name, minReplicas=2, rollout=auto(), priorityClassName="system-cluster-critical", **image("crash-loop")
+    )
     eventually(lambda: blockers(objects.service(name))["CrashLooping"])
     eventually(lambda: two_pods(objects, name))
     objects.edit(name, predictor=image("2"))

@@ -127,14 +127,16 @@ def test_a_child_beyond_a_quota_is_told_and_made_once_there_is_room(objects: Obj
     eventually(lambda: assert_condition(objects.service(name), "Stalled", "False"))
 
 
-def quota(objects: Objects, name: str, hard: dict[str, str]) -> None:
+def quota(objects: Objects, name: str, hard: dict[str, str], *, of_priority: str | None = None) -> None:
     """In force when this returns: until it has a status, everything that it counts is refused."""
+    scope = {"scopeName": "PriorityClass", "operator": "In", "values": [of_priority]}
+    scoped = {"scopeSelector": {"matchExpressions": [scope]}} if of_priority else {}
     objects.create(
         {
             "apiVersion": QUOTA.api_version,
             "kind": QUOTA.name,
             "metadata": {"name": name, "namespace": objects.namespace},
-            "spec": {"hard": hard},
+            "spec": {"hard": hard, **scoped},
         }
     )
     eventually(lambda: objects.get(QUOTA, name)["status"]["hard"])
