@@ -13,8 +13,10 @@ from penstock.api.meta import Condition, ConditionStatus, keep_times
 from penstock.api.predictor import SCALE_TARGETS, Predictor, ScaleMetric
 from penstock.api.schema import Observation
 from penstock.api.status import Blocker, InferenceServiceStatus
+from penstock.api.structural import structural
 from penstock.api.v1alpha1 import InferenceService, InferenceServiceSpec, parse
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -18,7 +18,7 @@ from penstock.api.status import InferenceServiceStatus
 from penstock.controller import reconcile, requeue
 from penstock.controller.deferred_status import PATIENCE
 from penstock.controller.gather import Gathered
-from penstock.desired.children import Stored
+from penstock.desired.history import Stored
 from penstock.names import Reason, Slot
 from penstock.observed import causes as pod_causes
 from penstock.observed.answers import Answers, Verdict
@@ -328,7 +328,7 @@ class Rollouts(RuleBasedStateMachine):
         stored = {name: Stored(number, _TEMPLATE) for name, number in self.cluster.stored.items()}
         running = dict.fromkeys(self.cluster.running(), _TEMPLATE)
         gathered = Gathered(about, stored, running, _TEMPLATE, [], None, None)
-        return reconcile._stored(about.service, gathered, decision)
+        return reconcile._stored(gathered, decision)
 
     def _check_templates(self, decision: Decision) -> None:
         """Nothing is to run whose template is gone."""
