@@ -36,8 +36,9 @@ an [analysis](rollouts.md#analysis) and an [A/B test](rollouts-ab-test.md) read 
 `inference_request_duration_seconds`.
 
 {server}
-`model` is the name that requests use, `route` the [path](server.md#routes), `code` the HTTP status; 499 stands for a
-client that went away. For a stream it is how the stream ended. Requests to other paths are not counted.
+`model` is the name that requests use, `route` the [path](server.md#routes), `code` the HTTP status and `code_class` its
+class, such as `2xx`; 499 stands for a client that went away. For a stream it is how the stream ended. Requests to other
+paths are not counted.
 
 | histogram | buckets |
 |---|---|
