@@ -124,7 +124,6 @@ def crash_looping(name: str = "chat-0", revision: str = "v1", *, message: str = 
         name,
         Slot.BLUE,
         revision,
-        restarts=3,
         waiting=("CrashLoopBackOff", "back-off 40s restarting failed container"),
         ended=Ended("Error", exit_code, message, T0),
     )

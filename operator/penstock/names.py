@@ -43,6 +43,8 @@ ANNOTATION_SHARED: Final = "penstock.dev/shared"
 ANNOTATION_FAILED: Final = "penstock.dev/failed-revision"
 ANNOTATION_FAILED_BECAUSE: Final = "penstock.dev/failed-because"
 ANNOTATION_LAST_ACTION: Final = "penstock.dev/last-action"
+# On a pod template: which container serves.
+ANNOTATION_DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
 
 CONTAINER: Final = "model"
 PORT: Final = "http"

@@ -107,6 +107,40 @@ def test_the_cause_of_a_pod_that_does_not_serve(pod: SeenPod, reason: Reason, me
 
 
 @pytest.mark.parametrize(
+    ("pod", "reason", "message"),
+    [
+        pytest.param(
+            crash_looping(message=REPORT),
+            Reason.CRASH_LOOPING,
+            f"container istio-proxy: exit code 1: {REPORT}",
+            id="it crashes, and what it says is no report of ours",
+        ),
+        pytest.param(
+            waiting("ImagePullBackOff", "Back-off pulling image x"),
+            Reason.IMAGE_PULL_FAILED,
+            "container istio-proxy: Back-off pulling image x",
+            id="its image cannot be pulled",
+        ),
+        pytest.param(
+            out_of_memory(),
+            Reason.OOM_KILLED,
+            "container istio-proxy: the container used more memory than its own limit",
+            id="out of memory",
+        ),
+    ],
+)
+def test_a_sidecar_that_keeps_a_pod_from_serving_is_named(pod: SeenPod, reason: Reason, message: str) -> None:
+    (cause,) = found(replace(pod, container="istio-proxy"))
+    assert (cause.reason, cause.object, cause.message) == (reason, "Pod/chat-0", message)
+    assert cause.container == "istio-proxy"
+
+
+def test_the_models_crash_and_a_sidecars_are_two_causes() -> None:
+    both = found(crash_looping(), replace(crash_looping("chat-1"), container="istio-proxy"))
+    assert [cause.container for cause in both] == ["", "istio-proxy"]
+
+
+@pytest.mark.parametrize(
     "pod",
     [
         pytest.param(ready_pod(), id="it is ready"),

@@ -1,5 +1,6 @@
 """Cluster objects as they really look, cut down to what a pass reasons about."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -105,10 +106,10 @@ class TestProjection:
 
 class TestPods:
     def test_one_that_serves(self) -> None:
-        container = a_container(ready=True, started=True, state=RUNNING, restartCount=2)
+        container = a_container(ready=True, started=True, state=RUNNING)
         seen = pod(a_pod(container, conditions=[{"type": "Ready", "status": "True"}]))
         assert (seen.name, seen.slot, seen.revision, seen.ip) == ("chat-blue-x", "blue", "abc", "10.0.0.7")
-        assert (seen.is_ready, seen.is_started, seen.running_since, seen.restarts) == (True, True, STARTED, 2)
+        assert (seen.is_ready, seen.is_started, seen.running_since) == (True, True, STARTED)
         assert (seen.waiting, seen.ended, seen.unschedulable, seen.is_loading) == (None, None, None, False)
 
     def test_one_whose_model_is_loading(self) -> None:
@@ -166,6 +167,78 @@ class TestPods:
     def test_an_init_containers_trouble_is_the_pods(self) -> None:
         init = a_container("fetch", state={"waiting": {"reason": "ErrImagePull", "message": "denied"}})
         assert pod(a_pod(a_container(), initContainerStatuses=[init])).waiting == ("ErrImagePull", "denied")
+
+
+def a_meshed_pod(
+    *containers: dict[str, Any],
+    first: str = "istio-proxy",
+    model: str = "model",
+    annotations: dict[str, str] | None = None,
+    **rest: Any,
+) -> Manifest:
+    """As a webhook makes it whose container is to be up before all others: Istio's and Linkerd's both stand first."""
+    found = a_pod(*containers, **rest)
+    found["spec"]["containers"] = [
+        {"name": first, "ports": [{"containerPort": 15090, "name": "http-envoy-prom"}]},
+        {"name": model, "ports": [{"containerPort": 8080, "name": "http"}]},
+    ]
+    if annotations:
+        found["metadata"]["annotations"] = annotations
+    return found
+
+
+class TestSidecars:
+    CRASHED: Mapping[str, Any] = {"terminated": {"exitCode": 3, "reason": "Error", "message": "no config"}}
+    BACKOFF: Mapping[str, Any] = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
+    NAMED: Mapping[str, str] = {"kubectl.kubernetes.io/default-container": "vllm"}
+
+    @pytest.mark.parametrize(
+        ("model", "annotations"),
+        [
+            pytest.param("model", None, id="our server"),
+            pytest.param("vllm", NAMED, id="a custom container, which the template names"),
+            pytest.param("vllm", None, id="a custom container of an older template, which has the port"),
+            pytest.param(
+                "model",
+                {"kubectl.kubernetes.io/default-container": "gone"},
+                id="a container that is named and not there",
+            ),
+        ],
+    )
+    def test_one_that_stands_first_is_not_taken_for_the_model(
+        self, model: str, annotations: dict[str, str] | None
+    ) -> None:
+        proxy = a_container("istio-proxy", started=True, ready=True, state=RUNNING)
+        loading = a_container(model, started=False, state={"running": {"startedAt": "2026-01-01T12:00:30Z"}})
+        seen = pod(a_meshed_pod(proxy, loading, model=model, annotations=annotations))
+        assert (seen.is_started, seen.running_since, seen.is_loading) == (False, at(30), True)
+
+    def test_one_without_any_sign_goes_by_its_first_container(self) -> None:
+        running = a_container("vllm", started=True, state=RUNNING)
+        manifest = a_pod(running)
+        manifest["spec"]["containers"] = [{"name": "vllm"}, {"name": "other"}]
+        assert pod(manifest).is_started
+
+    @pytest.mark.parametrize("statuses", ["containerStatuses", "initContainerStatuses"], ids=["beside it", "native"])
+    def test_one_that_crashes_before_the_model_runs_is_named(self, statuses: str) -> None:
+        proxy = a_container("istio-proxy", restartCount=7, state=self.BACKOFF, lastState=self.CRASHED)
+        model = a_container(state={"waiting": {"reason": "PodInitializing"}})
+        listed = {"containerStatuses": [model], statuses: [proxy, *([model] if statuses[0] == "c" else [])]}
+        manifest = a_meshed_pod() | {"status": {"phase": "Pending", **listed}}
+        seen = pod(manifest)
+        assert (seen.container, seen.waiting) == ("istio-proxy", ("CrashLoopBackOff", "back-off"))
+        assert seen.ended == Ended("Error", 3, "no config", None)
+
+    def test_the_models_own_trouble_comes_before_a_sidecars(self) -> None:
+        proxy = a_container("istio-proxy", state=self.BACKOFF, lastState=self.CRASHED)
+        ended = {"terminated": {"exitCode": 1, "reason": "Error", "message": "no such model"}}
+        seen = pod(a_meshed_pod(proxy, a_container(lastState=ended, state=RUNNING)))
+        assert (seen.container, seen.waiting, seen.ended) == ("", None, Ended("Error", 1, "no such model", None))
+
+    def test_one_that_has_crashed_and_is_ready_again_is_no_trouble(self) -> None:
+        proxy = a_container("istio-proxy", ready=True, restartCount=4, state=RUNNING, lastState=self.CRASHED)
+        seen = pod(a_meshed_pod(proxy, a_container(state=RUNNING)))
+        assert (seen.container, seen.ended) == ("", None)
 
 
 class TestEnds:

@@ -1,11 +1,14 @@
 """The whole pass over a cluster in memory: what a real API server cannot be made to do at the right moment."""
 
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from penstock import errors, names
 from penstock.controller import requeue
 from penstock.controller.apply import Vanished
+from penstock.desired import pod
 from penstock.kinds import (
     CONTROLLER_REVISION,
     DEPLOYMENT,
@@ -434,6 +437,21 @@ class TestRollouts:
         place = await self.ready()
         before = place.child("Deployment", "chat-blue")
         place.reconcile._server_image = "penstock-server:2"
+        await place.settle()
+        assert place.child("Deployment", "chat-blue") == before
+
+    async def test_a_template_of_a_version_that_did_not_name_the_models_container_stays_as_it_is(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def older(*args: Any, **rest: Any) -> Manifest:
+            found = pod.template(*args, **rest)
+            return {**found, "metadata": {"labels": found["metadata"]["labels"]}}
+
+        with monkeypatch.context() as patched:
+            patched.setattr("penstock.controller.gather.pod", SimpleNamespace(**vars(pod) | {"template": older}))
+            place = await self.ready()
+        before = place.child("Deployment", "chat-blue")
+        assert "annotations" not in before["spec"]["template"]["metadata"]
         await place.settle()
         assert place.child("Deployment", "chat-blue") == before
 

@@ -1,5 +1,6 @@
 """The status as a whole: phases, KServe's words, what blocks, what is worth an Event."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -280,3 +281,17 @@ class TestTransitions:
     def test_reverting_a_spec_in_mid_flight_is_no_completed_rollout(self) -> None:
         about = during(under_way(), rolling(), ready_pod())
         assert self.told(facts(about, "v2"), facts(about, "v1")) == []
+
+
+def test_a_sidecar_that_keeps_the_pod_from_serving_is_named_and_is_no_failure_of_the_model() -> None:
+    held_up = replace(crash_looping(exit_code=3), container="istio-proxy")
+    told = status(facts(seen(None, held_up, deployment=starting())), T0)
+    (blocker,) = told.blocked_by
+    assert (blocker.reason, blocker.object) == ("CrashLooping", "Pod/chat-0")
+    assert blocker.message == "container istio-proxy: exit code 3"
+    model = told.model_status
+    assert model is not None
+    assert model.states is not None
+    assert model.copies is not None
+    assert (model.states.target_model_state, model.copies.failed_copies) == ("Pending", 0)
+    assert (model.transition_status, model.last_failure_info) == ("InProgress", None)

@@ -12,6 +12,7 @@ from penstock import names
 from penstock.cli.layout import Colour, Paint, between, columns, plain
 from penstock.cli.objects import Rollout, SlotPods
 from penstock.cli.view import role
+from penstock.desired.pod import serving_container
 from penstock.kinds import Manifest
 from penstock.names import Slot
 
@@ -42,8 +43,7 @@ class Entry:
 
     @property
     def _serving(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.template["spec"]["containers"][0]
-        return found
+        return serving_container(self.template)
 
     def _claim(self) -> str:
         """The claim that is mounted as the model's directory, as storageUri spells it."""

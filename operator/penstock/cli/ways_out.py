@@ -65,8 +65,14 @@ WAYS_OUT: Final[Mapping[Reason, str]] = {
         "the storage at all."
     ),
     Reason.MODEL_LOAD_FAILED: "Correct the model: its files, architecture, task or dtype, as the message says.",
-    Reason.OOM_KILLED: "Raise resources.limits.memory, or serve a smaller model or dtype.",
-    Reason.CRASH_LOOPING: "The container ends by itself. Its last words: {logs}.",
+    Reason.OOM_KILLED: (
+        "Raise resources.limits.memory, or serve a smaller model or dtype. The limit of a container that the message "
+        "names is set where that comes from."
+    ),
+    Reason.CRASH_LOOPING: (
+        "The container ends by itself. Its last words: {logs}, with `-c NAME` where the message names another container "
+        "than the model's."
+    ),
     Reason.PROBE_FAILING: "It runs and does not become ready: see {logs}, or correct its readinessProbe.",
     Reason.ROUTE_NOT_ACCEPTED: (
         "Correct spec.networking.gateway: the Gateway's name and namespace, its listener, and whether that allows "

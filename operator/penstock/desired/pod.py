@@ -26,14 +26,22 @@ def template(service: InferenceService, revision: str, *, server_image: str) -> 
     serving = _serving_container(service, server_image)
     # Identity wins over the user's labels: the selectors rest on it.
     labels = {**predictor.labels, **metadata.labels(service.metadata.name), names.LABEL_REVISION: revision}
-    annotations = {"annotations": dict(predictor.annotations)} if predictor.annotations else {}
-    return {"metadata": {"labels": labels, **annotations}, "spec": _spec(service, serving)}
+    # `kubectl logs` goes by it too. A webhook may put a container of its own before ours.
+    annotations = {**predictor.annotations, names.ANNOTATION_DEFAULT_CONTAINER: serving["name"]}
+    return {"metadata": {"labels": labels, "annotations": annotations}, "spec": _spec(service, serving)}
 
 
-def serving_container(template_: Manifest) -> dict[str, Any]:
-    """The one container of a template that serves; a webhook's sidecars are not in a template of ours."""
-    found: dict[str, Any] = template_["spec"]["containers"][0]
-    return found
+def serving_container(of: Manifest) -> dict[str, Any]:
+    """The container that serves, of a template of ours or of a pod, wherever a webhook has put containers of its own.
+
+    Templates of older versions do not name it. There it is the one of our server's name, or with the port that requests
+    go to; without either sign, the first.
+    """
+    containers: list[dict[str, Any]] = of["spec"]["containers"]
+    named = (of["metadata"].get("annotations") or {}).get(names.ANNOTATION_DEFAULT_CONTAINER)
+    by_name = {each.get("name"): each for each in containers}
+    has_port = (each for each in containers if any(port.get("name") == names.PORT for port in each.get("ports") or []))
+    return by_name.get(named) or by_name.get(names.CONTAINER) or next(has_port, containers[0])
 
 
 def _serving_container(service: InferenceService, server_image: str) -> dict[str, Any]:

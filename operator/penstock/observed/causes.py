@@ -49,6 +49,7 @@ class Cause:
     revision: str = ""
     exit_code: int | None = None
     at: datetime | None = None
+    container: str = ""  # which one it is about, if it is not the model's but a webhook's
 
     @property
     def is_of_the_pod_itself(self) -> bool:
@@ -57,10 +58,10 @@ class Cause:
 
 
 def causes(seen: Seen, now: datetime) -> list[Cause]:
-    """What keeps the service's pods from serving: one cause per reason and revision, the newest revision first."""
-    found: dict[tuple[str, str], Cause] = {}
+    """What keeps the service's pods from serving: one per reason, revision and container, the newest revision first."""
+    found: dict[tuple[str, str, str], Cause] = {}
     for cause in (*_of_deployment(seen), *_of_pods(seen, now)):
-        found.setdefault((cause.reason, cause.revision), cause)
+        found.setdefault((cause.reason, cause.revision, cause.container), cause)
     return list(found.values())
 
 
@@ -131,9 +132,10 @@ def _of_pod(pod: SeenPod, seen: Seen, now: datetime) -> Cause | None:
         reason, message = _placement(pod.unschedulable, seen)
         return Cause(reason, where, _short(message), pod.revision)
     if pod.waiting and pod.waiting[0] in _WAITING:
-        return Cause(_WAITING[pod.waiting[0]], where, _short(pod.waiting[1] or pod.waiting[0]), pod.revision)
+        message = _of_container(pod, pod.waiting[1] or pod.waiting[0])
+        return Cause(_WAITING[pod.waiting[0]], where, message, pod.revision, container=pod.container)
     if pod.ended is not None:
-        return _crash(pod.ended, where, pod.revision)
+        return _crash(pod.ended, pod)
     if pod.is_started and pod.running_since and _has_failed(pod, now):
         message = f"running since {pod.running_since:%H:%M:%S} UTC, but its readiness probe does not pass"
         return Cause(Reason.PROBE_FAILING, where, message, pod.revision)
@@ -148,15 +150,29 @@ def _placement(scheduler: str, seen: Seen) -> tuple[Reason, str]:
     return Reason.INSUFFICIENT_GPU, f"{seen.fit.message} ({scheduler})"
 
 
-def _crash(ended: Ended, where: str, revision: str) -> Cause:
-    reason, message = _told(ended)
-    return Cause(reason, where, _short(message), revision, ended.exit_code, ended.at)
+def _of_container(pod: SeenPod, message: str) -> str:
+    """The model's container needs no name."""
+    return _short(message) if not pod.container else f"container {pod.container}: {_short(message)}"
 
 
-def _told(ended: Ended) -> tuple[Reason, str]:
+def _crash(ended: Ended, pod: SeenPod) -> Cause:
+    reason, message = _told(ended, is_model=not pod.container)
+    return Cause(
+        reason,
+        f"Pod/{pod.name}",
+        _of_container(pod, message),
+        pod.revision,
+        exit_code=ended.exit_code,
+        at=ended.at,
+        container=pod.container,
+    )
+
+
+def _told(ended: Ended, *, is_model: bool) -> tuple[Reason, str]:
     if ended.reason == "OOMKilled":
-        return Reason.OOM_KILLED, "the container used more memory than its limit (resources.limits.memory)"
-    report = _report(ended.message)
+        limit = "its limit (resources.limits.memory)" if is_model else "its own limit"
+        return Reason.OOM_KILLED, f"the container used more memory than {limit}"
+    report = _report(ended.message) if is_model else None
     if report is not None and report[0] in _REPORTED:
         return _REPORTED[report[0]], report[1]
     said = report[1] if report else ended.message.strip()

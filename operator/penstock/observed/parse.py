@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from penstock import names
+from penstock.desired.pod import serving_container
 from penstock.kinds import Kind, Manifest
 from penstock.names import Slot
 from penstock.observed.values import Ended, Endpoints, SeenAutoscaler, SeenDeployment, SeenPod
@@ -27,6 +28,7 @@ _STATUS_FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 _CONDITION_FIELDS = ("type", "status", "reason", "message")
 _ROUTE_CONDITION_FIELDS = (*_CONDITION_FIELDS, "observedGeneration")
+_UNKNOWN: Mapping[str, Any] = {}  # a container that the kubelet has not told of yet
 _METADATA_FIELDS = ("name", "namespace", "uid", "generation", "labels", "annotations", "ownerReferences")
 
 
@@ -100,9 +102,14 @@ def pod(obj: Manifest) -> SeenPod:
     metadata, status = obj["metadata"], obj.get("status", {})
     labels = metadata.get("labels", {})
     conditions = {condition["type"]: condition for condition in status.get("conditions") or []}
+    name = serving_container(obj)["name"]
     containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-    serving: Mapping[str, Any] = next((c for c in containers if c["name"] == obj["spec"]["containers"][0]["name"]), {})
-    is_started, ended = bool(serving.get("started")), _ended(containers)
+    containers.sort(
+        key=lambda container: container["name"] != name
+    )  # the one that serves first: its trouble tells most
+    serving = next((container for container in containers if container["name"] == name), _UNKNOWN)
+    troubled = next((container for container in containers if _waiting(container) or _ended(container)), serving)
+    is_started, ended = bool(serving.get("started")), _ended(troubled)
     unschedulable = _unschedulable(conditions.get("PodScheduled", {}))
     # While it comes up for the first time this would only tell of the kubelet's first look at it, and wake a pass.
     has_trouble = is_started or ended is not None or unschedulable is not None
@@ -116,10 +123,10 @@ def pod(obj: Manifest) -> SeenPod:
         running_since=_time(serving.get("state", {}).get("running", {}).get("startedAt")),
         unready_since=_unready_since(conditions) if has_trouble else None,
         ip=status.get("podIP"),
-        restarts=sum(container.get("restartCount", 0) for container in containers),
         unschedulable=unschedulable,
-        waiting=_waiting(containers),
+        waiting=_waiting(troubled),
         ended=ended,
+        container="" if troubled is serving else troubled["name"],
     )
 
 
@@ -135,27 +142,25 @@ def _unready_since(conditions: Mapping[str, Mapping[str, str]]) -> datetime | No
     return None if condition.get("status") == "True" else _time(condition.get("lastTransitionTime"))
 
 
-def _waiting(containers: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:
-    for container in containers:
-        waiting = container.get("state", {}).get("waiting")
-        if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-            return waiting["reason"], waiting.get("message", "")
+def _waiting(container: Mapping[str, Any]) -> tuple[str, str] | None:
+    waiting = container.get("state", {}).get("waiting")
+    if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+        return waiting["reason"], waiting.get("message", "")
     return None
 
 
-def _ended(containers: Iterable[Mapping[str, Any]]) -> Ended | None:
-    """The last bad end of a container that is not ready now: of its present state, else of the one before."""
-    for container in containers:
-        if container.get("ready"):
-            continue
-        now = container.get("state", {})
-        # A server that ends again and again serves nobody, however content it is with itself.
-        is_looping = now.get("waiting", {}).get("reason") == "CrashLoopBackOff"
-        for state in (now, container.get("lastState", {})):
-            ended = state.get("terminated")
-            if ended and (is_looping or ended.get("exitCode") or ended.get("reason") == "OOMKilled"):
-                message, at = ended.get("message", ""), _time(ended.get("finishedAt"))
-                return Ended(ended.get("reason", ""), ended.get("exitCode", 0), message, at)
+def _ended(container: Mapping[str, Any]) -> Ended | None:
+    """Its last bad end, if it is not ready now: of its present state, else of the one before."""
+    if container.get("ready"):
+        return None
+    now = container.get("state", {})
+    # A server that ends again and again serves nobody, even if each end was clean.
+    is_looping = now.get("waiting", {}).get("reason") == "CrashLoopBackOff"
+    for state in (now, container.get("lastState", {})):
+        ended = state.get("terminated")
+        if ended and (is_looping or ended.get("exitCode") or ended.get("reason") == "OOMKilled"):
+            message, at = ended.get("message", ""), _time(ended.get("finishedAt"))
+            return Ended(ended.get("reason", ""), ended.get("exitCode", 0), message, at)
     return None
 
 

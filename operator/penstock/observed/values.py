@@ -50,7 +50,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class SeenPod:
-    """One pod of the service. `waiting` and `ended` are those of the first container that has trouble."""
+    """One pod of the service. `waiting` and `ended` are those of one container: the model's, if it has trouble."""
 
     name: str
     slot: str
@@ -61,10 +61,10 @@ class SeenPod:
     running_since: datetime | None = None
     unready_since: datetime | None = None  # of one that has been up, or found no node
     ip: str | None = None
-    restarts: int = 0
     unschedulable: str | None = None  # the scheduler's message
     waiting: tuple[str, str] | None = None  # the kubelet's reason and message
     ended: Ended | None = None
+    container: str = ""  # which one waits or has ended, if it is not the model's but a webhook's
 
     @property
     def is_coming(self) -> bool:

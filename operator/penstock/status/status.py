@@ -202,8 +202,10 @@ def _latest_ready(facts: Facts) -> str | None:
 
 def _model_status(facts: Facts, now: datetime) -> ModelStatus:
     old = facts.seen.service.status.model_status
-    failure = _failure(facts.causes, old.last_failure_info if old else None, now)
-    has_failed = facts.decision.has_failed or any(cause.is_of_the_pod_itself for cause in facts.causes)
+    # A webhook's container may keep a pod from serving, but that is no failure of the model.
+    causes = [cause for cause in facts.causes if not cause.container]
+    failure = _failure(causes, old.last_failure_info if old else None, now)
+    has_failed = facts.decision.has_failed or any(cause.is_of_the_pod_itself for cause in causes)
     keeps_failure = has_failed or facts.decision.phase != "Stable"
     pods = [pod for pod in facts.seen.pods if not pod.is_leaving]
     return ModelStatus(
@@ -215,7 +217,7 @@ def _model_status(facts: Facts, now: datetime) -> ModelStatus:
         last_failure_info=failure if keeps_failure else None,
         copies=ModelCopies(
             total_copies=sum(pod.is_ready for pod in pods if pod.slot in facts.decision.selected),
-            failed_copies=sum(pod.ended is not None for pod in pods),
+            failed_copies=sum(pod.ended is not None and not pod.container for pod in pods),
         ),
     )
 
