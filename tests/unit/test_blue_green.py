@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from penstock.api.status import AnalysisStatus, RolloutStatus
+from penstock.api.status import AnalysisStatus, RolloutStatus, SmokeTestStatus
 from penstock.names import Slot
 from penstock.observed.answers import Answers
 from penstock.observed.counters import Window
@@ -215,6 +215,17 @@ class TestSmokeTest:
         assert "status 500" in decision.message
         assert decided(self.about(decision.rollout), now=at(4)).asks.smoke == frozenset()
         assert decided(self.about(decision.rollout), now=at(5)).asks.smoke == {"new-0"}
+
+    def test_of_more_pods_than_the_status_has_room_for_a_thousand_have_to_pass(self) -> None:
+        pods = [*(old(n) for n in range(1200)), *(new(n) for n in range(1200))]
+        passed = Answers({f"new-{n}": None for n in range(1200)})
+        rest = {"is_smoke_tested": True, "answers": passed}
+        decision = decided(place(rollout(), rolled_out("v2", 1200), *pods, wanted=1200, rest=rest))
+        assert (decision.phase, decision.active) == ("Switching", GREEN)
+
+    def test_pods_that_passed_and_are_gone_do_not_count_for_those_that_came_since(self) -> None:
+        gone = SmokeTestStatus(passed=[f"gone-{n}" for n in range(1000)])
+        assert decided(self.about(rollout(smoke_test=gone))).asks.smoke == {"new-0"}
 
     def test_three_failures_in_a_row_end_the_revision(self) -> None:
         status = rollout()

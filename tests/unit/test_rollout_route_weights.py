@@ -309,6 +309,13 @@ class TestTheWayBack:
         assert slow.message.endswith("may send requests to the pods that are to go")
         assert self.back(*old(3), *new(1), led=0).slots[GREEN].replicas == 0
 
+    def test_many_pods_go_only_when_the_gateway_sends_no_more_than_the_others_can_take(self) -> None:
+        pods = [*old(2), unready("old-2"), *new(3)]
+        decision = self.back(*pods, led=60)
+        assert (decision.slots[GREEN].replicas, routed(decision)) == (3, 33)
+        assert self.back(*pods, led=33, is_taken=False).slots[GREEN].replicas == 3
+        assert self.back(*pods, led=33).slots[GREEN].replicas == 1
+
     def test_a_gateway_that_never_acts_holds_up_no_plan_for_what_comes_next(self) -> None:
         status = under_way(strategy="Canary", phase="RolledBack", failed_revision="v2", started_at=None)
         about = serving(status, *old(3), *new(1), led=None, is_taken=False, is_accepted=False)

@@ -32,9 +32,15 @@ def _ending(s: Situation) -> Counts:
     """
     now, could = both_slots.back(s), len(s.seen.ready(s.seen.idle))
     if s.seen.ready(s.seen.active):
-        return now
+        return replace(now, canary=both_slots.written(s).canary) if now.canary and _is_in_no_hurry(s) else now
     in_the_way = 1 if could > 1 and both_slots.waiting(s, s.seen.active) else 0
     return replace(now, canary=max(now.canary, min(could, both_slots.written(s).canary) - in_the_way))
+
+
+def _is_in_no_hurry(s: Situation) -> bool:
+    """No stable pod needs the place of a canary's, and a gateway may still send these more than a few could take."""
+    is_full = both_slots.written(s).stable >= s.wanted and not both_slots.waiting(s, s.seen.active)
+    return is_full and not route_weights.has_way_back(s)
 
 
 def to_the_next(s: Situation) -> Decision:

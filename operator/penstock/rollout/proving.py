@@ -30,7 +30,7 @@ def tested(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay) -
         if smoke.has_failed(told):
             why = f"revision {s.current} failed its smoke test: {told.message}"
             return rollback.fail(s, Reason.SMOKE_TEST_FAILED, why)
-        if untested <= set(told.passed):
+        if not _untested(s):
             return then(s)
     because = f": {told.message}" if told is not None and told.failures else ""
     on = stay(s, "Testing", f"{len(untested)} pods still have to pass the smoke test{because}")
@@ -44,12 +44,15 @@ def tested(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay) -
 
 
 def _untested(s: Situation) -> frozenset[str]:
-    """Pods of the new revision that have not passed; none where there is no test, or nobody to make it."""
+    """Pods of the new revision that have not passed; none where there is no test, or nobody to make it.
+
+    Of more pods than the status has room for, the others rely on their readiness, as all later ones do.
+    """
     if not s.seen.is_smoke_tested:
         return frozenset()
-    passed = s.recorded.smoke_test.passed if s.recorded.smoke_test else []
-    ready = (pod for pod in s.seen.ready(s.seen.idle) if pod.revision == s.current)
-    return frozenset(pod.name for pod in ready if pod.name not in passed)
+    passed = frozenset(s.recorded.smoke_test.passed) if s.recorded.smoke_test else frozenset()
+    ready = frozenset(pod.name for pod in s.seen.ready(s.seen.idle) if pod.revision == s.current)
+    return ready - passed if len(ready & passed) < smoke.MOST_PASSED else frozenset()
 
 
 def analysed(s: Situation, spec: Analysis | None) -> tuple[Situation, datetime | None, Outcome]:

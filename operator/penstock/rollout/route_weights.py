@@ -58,6 +58,12 @@ def weights_back(s: Situation) -> dict[Slot, int]:
     return _of(s, min(_by_pods(staying), _ALL if share is None else share))
 
 
+def has_way_back(s: Situation) -> bool:
+    """The gateways share by `weights_back` already, so the pods that are to go are not needed; also without any."""
+    share, route = weights_back(s).get(s.seen.idle), s.seen.route
+    return share is None or route is None or (route.is_taken and _now(s) == share)
+
+
 def counts(s: Situation, weight: int) -> Counts:
     """The pods of a step: enough for its share where a gateway makes that, else those that make it by their number."""
     may_be_missing = both_slots.max_unavailable(s)

@@ -15,7 +15,7 @@ from penstock.api.v1alpha1 import InferenceService
 Method = Literal["GET", "POST"]
 
 _ATTEMPTS: Final = 3
-_MOST_PASSED: Final = 1000  # as many as the status has room for
+MOST_PASSED: Final = 1000  # pods that have to pass, at most: as many as the status has room for
 _LONGEST_QUOTE: Final = 200  # characters of what others wrote
 _MODELS: Final = "/v1/models"
 # What the model server answers for each task: the cheapest inference there is.
@@ -95,7 +95,7 @@ def record(before: SmokeTestStatus | None, results: Mapping[str, str | None]) ->
     passed = {pod: None for pod in (*sorted(results), *was.passed) if results.get(pod) is None}
     return was.model_copy(
         update={
-            "passed": sorted([*passed][:_MOST_PASSED]),
+            "passed": sorted([*passed][:MOST_PASSED]),
             "failures": was.failures + 1 if faults else 0,
             "message": faults[0] if faults else was.message,
         }
