@@ -186,14 +186,14 @@ def under_way(*, to: str = "v2", stable: str | None = "v1", since: datetime = T0
     return RolloutStatus(**{**recorded, **rest})
 
 
-def rolled_back(failed: str = "v2", stable: str = "v1", message: str = "") -> RolloutStatus:
+def rolled_back(failed: str = "v2", stable: str = "v1", failure: str | None = None) -> RolloutStatus:
     return RolloutStatus(
         phase="RolledBack",
         stable_revision=stable,
         current_revision=failed,
         failed_revision=failed,
         reason="ProgressDeadlineExceeded",
-        message=message,
+        failure=failure,
     )
 
 

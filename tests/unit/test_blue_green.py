@@ -363,7 +363,12 @@ class TestAfterTheSwitch:
         assert (decided(about).phase, runs(decided(about), GREEN)) == ("RolledBack", ("v2", 0))
 
     def test_an_abort_that_would_lead_to_nothing_stays_and_says_so(self) -> None:
-        aborting = self.holding(phase="Aborting", failed_revision="v2", message="revision v2 was aborted by the user")
+        aborting = self.holding(
+            phase="Aborting",
+            failed_revision="v2",
+            reason="AbortedByUser",
+            failure="revision v2 was aborted by the user",
+        )
         about = place(aborting, rolled_out("v2"), new(), here=starting("v1"), selected=GREEN)
         decision = decided(about)
         assert (decision.phase, decision.active) == ("Aborting", GREEN)

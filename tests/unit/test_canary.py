@@ -446,7 +446,13 @@ class TestTheWayBack:
         assert (alone.slots[GREEN].revision, alone.slots[BLUE].revision) == ("v2", "v3")
 
     def test_a_way_back_without_a_stable_pod_that_answers_says_what_it_waits_for(self) -> None:
-        status = rollout(2, failed_revision="v2", phase="Aborting", message="revision v2 was aborted by the user")
+        status = rollout(
+            2,
+            failed_revision="v2",
+            phase="Aborting",
+            reason="AbortedByUser",
+            failure="revision v2 was aborted by the user",
+        )
         decision = decided(place(status, crash_looping("old-0"), *new(1), wanted=2))
         assert decision.message == ("revision v2 was aborted by the user; waiting: no pod of revision v1 answers")
         assert sizes(decision)[1] == 1

@@ -328,12 +328,12 @@ def test_a_way_back_in_place_asks_for_no_more_pods_than_have_a_node() -> None:
 
 
 def test_a_way_back_in_place_stops_no_pod_that_answers_for_one_that_finds_no_node() -> None:
-    failed = under_way(phase="Aborting", failed_revision="v2", message="it failed")
+    failed = under_way(phase="Aborting", failed_revision="v2", failure="it failed")
     service = a_service(status=failed, minReplicas=2)
     pods = [ready_pod("old-0"), ready_pod("old-1"), pending("new-0", "v2")]
     decision = decided(seen(service, *pods, deployment=rolling("v1", wanted=2, new=2, new_available=2, old=1)))
     assert decision.slots[Slot.BLUE].replicas == 2
-    assert decision.message == "it failed; waiting: there is no room for 1 of the pods"
+    assert decision.message == "it failed; going back to v1; waiting: there is no room for 1 of the pods"
 
 
 def test_pods_beside_those_that_serve_go_though_their_deployment_was_deleted_from_above_them() -> None:
@@ -351,7 +351,8 @@ def test_a_failure_names_its_cause() -> None:
 
 
 def test_the_failure_is_still_told_as_long_as_it_is_rolled_back() -> None:
-    assert decided(during(rolled_back(message="it crashed"), rolled_out("v1")), now=LATER).message == "it crashed"
+    failed = during(rolled_back(failure="it crashed"), rolled_out("v1"))
+    assert decided(failed, now=LATER).message == "it crashed; v1 was restored"
 
 
 def test_a_rollout_ends_by_the_strategy_it_began_with() -> None:

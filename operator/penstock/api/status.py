@@ -252,6 +252,7 @@ class RolloutStatus(Observation):
     reason: str | None = Field(
         default=None, max_length=128, description="Why it was given up, in one word, such as SmokeTestFailed."
     )
+    failure: str | None = Field(default=None, max_length=1024, description="Why it was given up, in a sentence.")
     active_slot: Slot | None = Field(default=None, description="Deployment that the Service selects: blue or green.")
     preview_slot: Slot | None = Field(
         default=None, description="Deployment that the preview Service selects while there is one."

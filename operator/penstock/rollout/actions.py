@@ -91,7 +91,7 @@ def _abort(s: Situation, _: str) -> tuple[Situation, str]:
 
 def _retry(s: Situation, _: str) -> tuple[Situation, str]:
     if s.recorded.failed_revision == s.current:
-        fresh = s.remembering(failed_revision=None, reason=None, started_at=None, latched_replicas=None)
+        fresh = s.remembering(failed_revision=None, reason=None, failure=None, started_at=None, latched_replicas=None)
         return fresh, f"revision {s.current} is tried again"
     is_compared = s.recorded.ab_test is not None and s.recorded.tested_at is None and not s.recorded.is_promoted
     if _in_flight(s) and is_compared and s.recorded.latched_replicas is None:

@@ -6,7 +6,7 @@ from penstock.api.status import RolloutPhase
 from penstock.observed import causes
 from penstock.rollout import both_slots, route_weights
 from penstock.rollout.canary_counts import Counts
-from penstock.rollout.decision import WAITING, Decision, Situation, as_it_is, at, changed, slot_plan
+from penstock.rollout.decision import Decision, Situation, as_it_is, at, changed, slot_plan
 
 
 def give_way(s: Situation, phase: RolloutPhase, message: str) -> Decision:
@@ -14,14 +14,18 @@ def give_way(s: Situation, phase: RolloutPhase, message: str) -> Decision:
     now = both_slots.written(s) if s.recorded.is_paused else _ending(s)
     # Its own clock begins when it is the next one's turn.
     paused_at = None if phase == "Aborting" else s.recorded.paused_at or s.now
+    waiting_for = None
     if not s.seen.ready(s.seen.active) and s.wanted:
-        message = f"{message}{WAITING}no pod of revision {s.stable} answers"
+        waiting_for = f"no pod of revision {s.stable} answers"
+    elif now.canary and not s.recorded.is_paused and _is_in_no_hurry(s):
+        waiting_for = route_weights.ROUTE_PENDING
     return Decision(
         rollout=at(s, changed(s.recorded, paused_at=paused_at), phase, message),
         target=s.stable if phase == "Aborting" else s.current,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, s.stable, now.stable), **as_it_is(s, now.canary)},
         shares=route_weights.weights_back(s),
+        waiting_for=waiting_for,
     )
 
 

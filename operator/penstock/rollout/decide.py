@@ -153,10 +153,12 @@ def _plan(s: Situation) -> Plan | None:
 
 def _about(decision: Decision, s: Situation) -> RolloutStatus:
     """What every decision records alike."""
+    message = decision.rollout.message
     return decision.rollout.model_copy(
         update={
             "current_revision": s.current,
             "active_slot": decision.active.value,
             "last_action": s.recorded.last_action,
+            "message": f"{message}; waiting: {decision.waiting_for}" if decision.waiting_for else message,
         }
     )

@@ -3,15 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from penstock.api.rollout import Way
 from penstock.api.status import AbTestStatus, RolloutPhase, RolloutStatus
 from penstock.names import Slot
 from penstock.observed.causes import Cause
 from penstock.observed.values import Seen, SeenDeployment
-
-WAITING: Final = "; waiting: "  # between what happens and what that waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +44,7 @@ class Decision:
     shares: Mapping[Slot, int] = field(default_factory=dict)  # percent of what comes through a gateway, by slot
     variant: Slot | None = None  # gets the requests that an A/B test marks
     asks: Asks = Asks()
+    waiting_for: str | None = None  # what keeps the step that the message names from being taken
     requeue_at: datetime | None = None
     is_overdue: bool = False
 

@@ -90,13 +90,13 @@ def _with_failure(told: RolloutStatus, seen: Seen) -> RolloutStatus:
     """One that failed before the spec changed is of no interest any more."""
     failed = seen.annotations.get(names.ANNOTATION_FAILED)
     if failed != seen.current:
-        return changed(told, failed_revision=None, reason=None)
+        return changed(told, failed_revision=None, reason=None, failure=None)
     if told.failed_revision == failed:
         return told
     because = seen.annotations.get(names.ANNOTATION_FAILED_BECAUSE)
     # Its status was wiped, or never written: in the latter case the way back has only begun.
     phase = "Aborting" if told.current_revision else None
-    return changed(told, failed_revision=failed, reason=because, message="", phase=phase)
+    return changed(told, failed_revision=failed, reason=because, failure=None, phase=phase)
 
 
 def _first_stable(seen: Seen, recorded: RolloutStatus) -> str | None:

@@ -13,7 +13,6 @@ from penstock.names import Reason, Slot
 from penstock.observed import causes
 from penstock.rollout import both_slots, canary_retreat
 from penstock.rollout.decision import (
-    WAITING,
     Decision,
     Situation,
     SlotPlan,
@@ -24,14 +23,12 @@ from penstock.rollout.decision import (
     slot_plan,
 )
 
-_GOES_BACK: Final = "; going back to "
 _ASKED_FOR: Final = (Reason.ABORTED_BY_USER, Reason.ROLLED_BACK_BY_USER)
 
 
 def fail(s: Situation, reason: Reason, message: str) -> Decision:
     """Give up the current revision, and go back to the stable one."""
-    told = f"{message}{_GOES_BACK}{s.recorded.stable_revision}"
-    return back(given_up(s, reason, told))
+    return back(given_up(s, reason, message))
 
 
 def given_up(s: Situation, reason: Reason, message: str) -> Situation:
@@ -39,7 +36,7 @@ def given_up(s: Situation, reason: Reason, message: str) -> Situation:
     return s.remembering(
         failed_revision=s.current,
         reason=reason,
-        message=message,
+        failure=message,
         phase="Aborting",
         # In place, the way back has to do with as many as there was room for too.
         latched_replicas=s.recorded.latched_replicas if s.recorded.max_surge is not None else None,
@@ -82,7 +79,8 @@ def switch_back(s: Situation) -> Decision:
     can_go = ready >= needed or (ready > 0 and is_overdue)
     missing = f"{ready} of the {needed} pods of revision {s.stable} that it needs answer"
     return Decision(
-        rollout=changed(marked, phase="Aborting", message=_way_back(s) if can_go else _waiting(s, missing)),
+        rollout=changed(marked, phase="Aborting", message=_way_back(s)),
+        waiting_for=None if can_go else missing,
         target=s.stable,
         active=home if can_go else s.seen.active,
         slots=_both(s),
@@ -103,7 +101,8 @@ def _clocked(s: Situation) -> tuple[RolloutStatus, bool]:
 def _prepare(s: Situation) -> Decision:
     """An older revision whose slot has gone: its pods come up beside those that serve."""
     return Decision(
-        rollout=changed(s.recorded, phase="Aborting", message=_waiting(s, f"revision {s.stable} is being started")),
+        rollout=changed(s.recorded, phase="Aborting", message=_way_back(s)),
+        waiting_for=f"revision {s.stable} is being started",
         target=s.stable,
         active=s.seen.active,
         slots=_both(s),
@@ -114,9 +113,9 @@ def _on_the_way(s: Situation) -> Decision:
     """In place: the Deployment controller brings the stable template's pods back."""
     there = _kept_for_inspection(s) or (parked(s) if is_reached(s) else as_it_is(s))
     waiting = both_slots.waiting(s, s.seen.active)
-    short = f"there is no room for {waiting} of the pods" if waiting else ""
     return Decision(
-        rollout=changed(s.recorded, phase="Aborting", message=_waiting(s, short) if short else _way_back(s)),
+        rollout=changed(s.recorded, phase="Aborting", message=_way_back(s)),
+        waiting_for=f"there is no room for {waiting} of the pods" if waiting else None,
         target=s.stable,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, s.stable, _placed(s)), **there},
@@ -137,22 +136,18 @@ def _placed(s: Situation) -> int:
 
 
 def _way_back(s: Situation) -> str:
-    return _told(s) or f"going back to revision {s.stable}"
+    """Why it goes back, if there is a reason besides a spec that was put back or asks for another revision."""
+    failure = s.recorded.failure if s.recorded.failed_revision == s.current else None
+    if failure is None:
+        return f"going back to revision {s.stable}"
+    return failure if s.recorded.reason in _ASKED_FOR else f"{failure}; going back to {s.stable}"
 
 
-def _waiting(s: Situation, what: str) -> str:
-    return f"{_way_back(s)}{WAITING}{what}"
-
-
-def _told(s: Situation) -> str:
-    """Why it goes back, without what it last waited for. A spec that was put back has no other reason than that."""
-    return s.recorded.message.partition(WAITING)[0] if s.recorded.failed_revision == s.current else ""
-
-
-def _in_the_end(told: str) -> str:
-    """What was on its way back has arrived."""
-    why, goes_back, revision = told.rpartition(_GOES_BACK)
-    return f"{why}; {revision} was restored" if goes_back else told
+def _outcome(s: Situation) -> str:
+    """The same when the stable revision serves alone. A wiped status has forgotten why."""
+    if s.recorded.failure is None:
+        return f"revision {s.current} failed and {s.stable} was restored; change the spec, or retry, to try again"
+    return s.recorded.failure if s.recorded.reason in _ASKED_FOR else f"{s.recorded.failure}; {s.stable} was restored"
 
 
 def _both(s: Situation) -> dict[Slot, SlotPlan]:
@@ -211,7 +206,6 @@ def _done(s: Situation) -> Situation:
 def _settled(s: Situation, *, is_failed: bool, phase: str) -> RolloutStatus:
     """What is left to remember when nothing is on its way."""
     was = s.recorded
-    again = f"revision {s.current} failed and {s.stable} was restored; change the spec, or retry, to try again"
     return RolloutStatus(
         phase=phase,
         strategy=was.strategy,
@@ -221,9 +215,10 @@ def _settled(s: Situation, *, is_failed: bool, phase: str) -> RolloutStatus:
         current_revision=s.current,
         failed_revision=s.current if is_failed else None,
         reason=was.reason if is_failed else None,
+        failure=was.failure if is_failed else None,
         preview_slot=was.preview_slot,
         # What it has found is worth reading afterwards; that it was cut off is not.
         ab_test=was.ab_test if was.ab_test and was.ab_test.result else None,
         last_action=was.last_action,
-        message=(_in_the_end(_told(s)) or again) if is_failed else f"revision {s.current} is rolled out",
+        message=_outcome(s) if is_failed else f"revision {s.current} is rolled out",
     )

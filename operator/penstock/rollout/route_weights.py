@@ -6,14 +6,15 @@ the weights follow the pods that answer, and the last pods of a slot stay while 
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from penstock.names import Slot
 from penstock.rollout import both_slots, canary_counts
 from penstock.rollout.canary_counts import Counts, counts_behind_gateway
-from penstock.rollout.decision import WAITING, Decision, Situation, SlotPlan, changed
+from penstock.rollout.decision import Decision, Situation, SlotPlan
 
-_ALL = 100
-_ROUTE_PENDING = "the gateway has not acted on the route yet, and may send requests to the pods that are to go"
+_ALL: Final = 100
+ROUTE_PENDING: Final = "the gateway has not acted on the route yet, and may send requests to the pods that are to go"
 
 
 def meant(s: Situation, target: Counts, *, low: int, high: int) -> int | None:
@@ -116,10 +117,7 @@ def keeping_what_gets_requests(s: Situation, decision: Decision) -> Decision:
     if route is None or s.wanted == 0:
         return decision
     kept = {slot: _kept(s, slot, plan) if route.may_send_to(slot) else plan for slot, plan in decision.slots.items()}
-    if kept == decision.slots:
-        return decision
-    told = f"{decision.message.partition(WAITING)[0]}{WAITING}{_ROUTE_PENDING}"
-    return replace(decision, slots=kept, rollout=changed(decision.rollout, message=told))
+    return decision if kept == decision.slots else replace(decision, slots=kept, waiting_for=ROUTE_PENDING)
 
 
 def may_get_requests(s: Situation) -> bool:
