@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from penstock.api.status import AnalysisStatus, CanaryStatus, LastAction, RolloutStatus, SmokeTestStatus
 from penstock.rollout import memory
+from penstock.rollout.decision import RolloutFields
 
 from tests.builders import T0, a_service, at, seen
 
@@ -86,3 +87,7 @@ def test_an_id_may_hold_colons() -> None:
     told = remembered(None, rollout(last_action=action)).last_action
     assert told is not None
     assert told.id == "2026-01-01T12:00:00"
+
+
+def test_every_field_of_a_rollout_can_be_changed_and_no_other() -> None:
+    assert {*RolloutFields.__annotations__} == {*RolloutStatus.model_fields}

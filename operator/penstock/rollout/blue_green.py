@@ -145,7 +145,7 @@ def _step(
     there = beside(s, s.current, asked if s.wanted else 0)
     serving = s.active.revision if s.active else s.stable
     return Decision(
-        rollout=at(s, marked, phase, message, preview_slot=s.seen.idle.value),
+        rollout=at(s, changed(marked, preview_slot=s.seen.idle.value), phase, message),
         target=s.current,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, serving, s.wanted), s.seen.idle: there},

@@ -196,7 +196,7 @@ def _stay(s: Situation, pods: Counts, phase: RolloutPhase, message: str, *, at_a
         because = f": {untaken}" if untaken else ""
         return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, f"{timed_out(s)}{because}")
     return Decision(
-        rollout=at(s, marked, phase, message, preview_slot=s.seen.idle.value),
+        rollout=at(s, changed(marked, preview_slot=s.seen.idle.value), phase, message),
         target=s.current,
         active=s.seen.active,
         slots={s.seen.active: _stable_plan(s, pods), s.seen.idle: beside(s, s.current, pods.canary)},

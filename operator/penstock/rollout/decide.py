@@ -16,7 +16,7 @@ from penstock.observed import causes
 from penstock.observed.causes import Cause
 from penstock.observed.values import Seen
 from penstock.rollout import actions, blue_green, both_slots, canary, canary_retreat, in_place, rollback, route_weights
-from penstock.rollout.decision import Decision, Situation
+from penstock.rollout.decision import Decision, Situation, changed
 from penstock.rollout.memory import remembered
 from penstock.rollout.plan import Plan, plan
 
@@ -95,7 +95,7 @@ def _is_begun(s: Situation) -> bool:
 def _begin(s: Situation) -> RolloutStatus:
     """A new attempt: nothing of an earlier one leaks into it but what serves now."""
     chosen = _plan(s)
-    return RolloutStatus(
+    begun = RolloutStatus(
         stable_revision=s.recorded.stable_revision,
         current_revision=s.current,
         strategy=chosen.way if chosen else None,
@@ -107,17 +107,16 @@ def _begin(s: Situation) -> RolloutStatus:
         last_action=s.recorded.last_action,
         started_at=s.now,
         progressed_at=s.now,
-        # A wiped status of this very revision: what the Service remembers of its actions holds on.
-        **({} if s.recorded.current_revision else _of_actions(s.recorded)),
     )
-
-
-def _of_actions(was: RolloutStatus) -> dict[str, bool | None]:
-    return {
-        "is_promoted": was.is_promoted,
-        "is_fully_promoted": was.is_fully_promoted,
-        "is_paused": was.is_paused,
-    }
+    if s.recorded.current_revision:
+        return begun
+    # A wiped status of this very revision: what the Service remembers of its actions holds on.
+    return changed(
+        begun,
+        is_promoted=s.recorded.is_promoted,
+        is_fully_promoted=s.recorded.is_fully_promoted,
+        is_paused=s.recorded.is_paused,
+    )
 
 
 def _placed(s: Situation, surge: int) -> int | None:

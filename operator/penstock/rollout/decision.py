@@ -3,13 +3,58 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import TypedDict, Unpack
 
 from penstock.api.rollout import Way
-from penstock.api.status import AbTestStatus, RolloutPhase, RolloutStatus
+from penstock.api.status import (
+    AbTestStatus,
+    AnalysisStatus,
+    CanaryStatus,
+    LastAction,
+    RolloutPhase,
+    RolloutStatus,
+    SmokeTestStatus,
+)
 from penstock.names import Slot
 from penstock.observed.causes import Cause
 from penstock.observed.values import Seen, SeenDeployment
+
+
+class RolloutFields(TypedDict, total=False):
+    """Those of a RolloutStatus, to change some of them."""
+
+    phase: RolloutPhase | None
+    strategy: Way | None
+    plan: str | None
+    max_surge: int | None
+    stable_revision: str | None
+    current_revision: str | None
+    failed_revision: str | None
+    reason: str | None
+    failure: str | None
+    active_slot: str | None
+    preview_slot: str | None
+    started_at: datetime | None
+    progressed_at: datetime | None
+    deadline_at: datetime | None
+    paused_at: datetime | None
+    is_paused: bool | None
+    shared_revision: str | None
+    canary: CanaryStatus | None
+    tested_at: datetime | None
+    gate_opens_at: datetime | None
+    is_promoted: bool | None
+    is_fully_promoted: bool | None
+    latched_replicas: int | None
+    switched_at: datetime | None
+    hold_ends_at: datetime | None
+    available_replicas: int | None
+    loaded_bytes: int | None
+    smoke_test: SmokeTestStatus | None
+    analysis: AnalysisStatus | None
+    ab_test: AbTestStatus | None
+    last_action: LastAction | None
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,21 +189,18 @@ class Situation:
         ready = sum(1 for pod in self.seen.ready(self.seen.idle) if pod.revision == self.current)
         return min(new.available_of_revision, ready) if new is not None and new.is_observed else 0
 
-    def remembering(self, **fields: Any) -> "Situation":
+    def remembering(self, **fields: Unpack[RolloutFields]) -> "Situation":
         return replace(self, recorded=changed(self.recorded, **fields))
 
 
-def changed(status: RolloutStatus, **fields: Any) -> RolloutStatus:
-    """The same with other fields. Raises ValueError for a field there is not."""
-    unknown = fields.keys() - RolloutStatus.model_fields.keys()
-    if unknown:
-        raise ValueError(f"a rollout has no {sorted(unknown)}")
+def changed(status: RolloutStatus, **fields: Unpack[RolloutFields]) -> RolloutStatus:
+    """The same with other fields."""
     return status.model_copy(update=fields)
 
 
-def at(s: Situation, marked: RolloutStatus, phase: RolloutPhase, message: str, **fields: Any) -> RolloutStatus:
+def at(s: Situation, marked: RolloutStatus, phase: RolloutPhase, message: str) -> RolloutStatus:
     """The status of a step of the way forward, or of one that the user has paused."""
-    return changed(marked, phase="RolloutPaused" if s.recorded.is_paused else phase, message=message, **fields)
+    return changed(marked, phase="RolloutPaused" if s.recorded.is_paused else phase, message=message)
 
 
 def slot_plan(s: Situation, revision: str, replicas: int) -> SlotPlan:

@@ -8,7 +8,7 @@ quota or the port that it needs.
 from dataclasses import replace
 from datetime import datetime
 
-from penstock.api.status import RolloutStatus
+from penstock.api.status import RolloutPhase, RolloutStatus
 from penstock.names import Reason
 from penstock.observed import causes
 from penstock.observed.causes import most_telling
@@ -22,7 +22,9 @@ def forward(s: Situation) -> Decision:
     if not s.is_halted and is_rolled_out(s.seen, s.current):
         return promoted(s)
     began, is_overdue = deadline.ticked(s, s.recorded, s.active, is_halted=s.is_halted)
-    phase = "RolloutPaused" if s.recorded.is_paused else "Progressing" if s.recorded.stable_revision else "Deploying"
+    phase: RolloutPhase = (
+        "RolloutPaused" if s.recorded.is_paused else "Progressing" if s.recorded.stable_revision else "Deploying"
+    )
     on = replace(
         _here(s), rollout=changed(began, phase=phase, message=_standing(s)), requeue_at=_deadline(s, is_overdue, began)
     )

@@ -12,10 +12,10 @@ from typing import Final, Self, TypeVar
 
 from penstock import names
 from penstock.api.schema import Observation
-from penstock.api.status import LastAction, RolloutStatus
+from penstock.api.status import LastAction, RolloutPhase, RolloutStatus
 from penstock.observed.values import Seen
 from penstock.rollout import in_place
-from penstock.rollout.decision import changed
+from penstock.rollout.decision import RolloutFields, changed
 
 Part = TypeVar("Part", bound=Observation)
 
@@ -95,7 +95,7 @@ def _with_failure(told: RolloutStatus, seen: Seen) -> RolloutStatus:
         return told
     because = seen.annotations.get(names.ANNOTATION_FAILED_BECAUSE)
     # Its status was wiped, or never written: in the latter case the way back has only begun.
-    phase = "Aborting" if told.current_revision else None
+    phase: RolloutPhase | None = "Aborting" if told.current_revision else None
     return changed(told, failed_revision=failed, reason=because, failure=None, phase=phase)
 
 
@@ -121,12 +121,12 @@ def _with_last_action(told: RolloutStatus, seen: Seen, noted: _Noted) -> Rollout
         return told
     message = "carried out; how is not recorded any more"
     action = LastAction(number=noted.number, verb=noted.verb, id=noted.id, result="Done", message=message)
-    effects = _EFFECTS.get(noted.verb, {}) if noted.revision == seen.current else {}
-    return changed(told, last_action=action, **effects)
+    after = changed(told, last_action=action)
+    return changed(after, **_EFFECTS.get(noted.verb, {})) if noted.revision == seen.current else after
 
 
 # What an action leaves behind besides the revisions that the Service remembers.
-_EFFECTS: dict[str, dict[str, bool]] = {
+_EFFECTS: Final[Mapping[str, RolloutFields]] = {
     "promote": {"is_promoted": True},
     "promote-full": {"is_promoted": True, "is_fully_promoted": True},
     "pause": {"is_paused": True},

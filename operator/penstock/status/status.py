@@ -30,7 +30,7 @@ from penstock.api.status import (
 from penstock.kinds import HTTP_ROUTE
 from penstock.observed.causes import Cause
 from penstock.observed.values import Seen
-from penstock.rollout.decision import Decision, changed
+from penstock.rollout.decision import Decision
 from penstock.status import conditions
 from penstock.status.autoscaling import autoscaling
 from penstock.status.conditions import Facts
@@ -109,7 +109,7 @@ def _news(status: InferenceServiceStatus, old: InferenceServiceStatus) -> tuple[
         [(condition.type, condition.status, condition.reason) for condition in status.conditions],
         [blocker.reason for blocker in status.blocked_by],
         (model.transition_status, model.last_failure_info),
-        changed(rollout, phase=phase, latched_replicas=latched, **dict.fromkeys(_IN_PASSING)),
+        rollout.model_copy(update={**dict.fromkeys(_IN_PASSING), "phase": phase, "latched_replicas": latched}),
     )
 
 
