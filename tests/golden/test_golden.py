@@ -12,6 +12,7 @@ from penstock.desired import pod, revision, validation
 from penstock.desired.children import Plan, children
 from penstock.desired.deployment import Pods
 from penstock.desired.history import Stored
+from penstock.desired.serving_container import serving_container
 from penstock.kinds import Manifest
 from penstock.names import Slot
 from penstock.rollout import replicas
@@ -106,12 +107,12 @@ def test_every_selector_picks_the_pods_and_only_this_slots(folder: str) -> None:
 
 def test_the_service_leads_to_a_port_of_the_container(folder: str) -> None:
     (port,) = the("Service", folder)["spec"]["ports"]
-    ports = pod.serving_container(the("Deployment", folder)["spec"]["template"])["ports"]
+    ports = serving_container(the("Deployment", folder)["spec"]["template"])["ports"]
     assert port["targetPort"] in {value for each in ports for value in (each.get("name"), each["containerPort"])}
 
 
 def test_extended_resources_are_requested_at_their_limit(folder: str) -> None:
-    resources = pod.serving_container(the("Deployment", folder)["spec"]["template"]).get("resources", {})
+    resources = serving_container(the("Deployment", folder)["spec"]["template"]).get("resources", {})
     extended = {name: amount for name, amount in resources.get("limits", {}).items() if "/" in name}
     assert {name: resources.get("requests", {}).get(name) for name in extended} == extended
 
@@ -119,7 +120,7 @@ def test_extended_resources_are_requested_at_their_limit(folder: str) -> None:
 def test_our_own_server_passes_the_restricted_pod_security_standard(folder: str) -> None:
     service = service_in(folder)
     spec = the("Deployment", folder)["spec"]["template"]["spec"]
-    security = pod.serving_container(the("Deployment", folder)["spec"]["template"])["securityContext"]
+    security = serving_container(the("Deployment", folder)["spec"]["template"])["securityContext"]
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert security["allowPrivilegeEscalation"] is False
     assert {source for volume in spec.get("volumes", []) for source in volume} <= {

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 from penstock import names
-from penstock.desired.pod import serving_container, template
+from penstock.desired.pod import template
+from penstock.desired.serving_container import serving_container
 from penstock.kinds import Manifest
 
 from tests.builders import a_service

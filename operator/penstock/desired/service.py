@@ -2,7 +2,8 @@
 
 from penstock import names
 from penstock.api.v1alpha1 import InferenceService
-from penstock.desired import container, metadata, pod
+from penstock.desired import container, metadata
+from penstock.desired.serving_container import serving_container
 from penstock.kinds import SERVICE, Manifest
 
 
@@ -29,7 +30,7 @@ def _service(
     port = {
         "name": names.PORT,
         "port": names.SERVICE_PORT,
-        "targetPort": container.target_port(pod.serving_container(template)),
+        "targetPort": container.target_port(serving_container(template)),
         "protocol": "TCP",
     }
     spec = {"selector": metadata.selector(owner.metadata.name, slot), "ports": [port]}
