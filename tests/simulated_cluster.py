@@ -23,7 +23,7 @@ from penstock.names import Slot
 from penstock.observed import parse
 from penstock.observed.http_route import SeenRoute
 from penstock.observed.values import Endpoints, SeenDeployment, SeenPod
-from penstock.rollout.decision import SlotPlan
+from penstock.slot_plan import SlotPlan
 
 from tests.builders import T0
 

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 import yaml
 from penstock import names
+from penstock.api.rollout import Way
 from penstock.api.v1alpha1 import InferenceService, parse
 from penstock.desired import pod, revision, validation
 from penstock.desired.children import Plan, children
-from penstock.desired.deployment import Pods
 from penstock.desired.history import Stored
 from penstock.desired.serving_container import serving_container
 from penstock.kinds import Manifest
 from penstock.names import Slot
 from penstock.rollout import replicas
+from penstock.slot_plan import SlotPlan
 
 HERE = Path(__file__).parent
 SERVER_IMAGE = "registry.example/penstock-server:test"
@@ -37,10 +38,10 @@ def service_in(folder: str) -> InferenceService:
 def objects_of(service: InferenceService) -> list[Manifest]:
     """What the first pass over the service writes."""
     current = revision.of(service)
-    strategy = "Recreate" if service.spec.strategy == "Recreate" else "RollingUpdate"
+    way: Way = "Recreate" if service.spec.strategy == "Recreate" else "RollingUpdate"
     plan = Plan(
         active=Slot.BLUE,
-        slots={Slot.BLUE: Pods(current, replicas.scale(service, serving=0).replicas, strategy)},
+        slots={Slot.BLUE: SlotPlan(current, replicas.scale(service, serving=0).replicas, way)},
         stored={current: Stored(1, pod.template(service, current, server_image=SERVER_IMAGE))},
     )
     return children(service, plan)

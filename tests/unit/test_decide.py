@@ -12,7 +12,7 @@ from penstock.observed.causes import Cause
 from penstock.observed.values import Seen, SeenDeployment, SeenPod
 from penstock.rollout import memory
 from penstock.rollout.decide import needs_room
-from penstock.rollout.decision import SlotPlan
+from penstock.slot_plan import SlotPlan
 
 from tests.builders import (
     DEADLINE,

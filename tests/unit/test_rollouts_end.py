@@ -26,8 +26,9 @@ from penstock.observed.counters import Window
 from penstock.observed.values import Seen
 from penstock.rollout import memory
 from penstock.rollout.decide import decide, needs_room
-from penstock.rollout.decision import Asks, Decision, SlotPlan
+from penstock.rollout.decision import Asks, Decision
 from penstock.rollout.replicas import Scale
+from penstock.slot_plan import SlotPlan
 from penstock.status.conditions import Facts, Problem
 from penstock.status.status import can_wait
 from penstock.status.status import status as status_of

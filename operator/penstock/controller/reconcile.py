@@ -23,7 +23,6 @@ from penstock.controller.gather import Gathered, gather
 from penstock.controller.report import Reporter
 from penstock.desired import children, history
 from penstock.desired.children import Plan
-from penstock.desired.deployment import Pods
 from penstock.desired.gateway import Routes
 from penstock.desired.history import Stored
 from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Kind
@@ -167,10 +166,7 @@ class Reconciler:
         switched = await self._confirm(service, gathered, decision)
         plan = Plan(
             active=decision.active,
-            slots={
-                slot: Pods(pods.revision, pods.replicas, pods.way, pods.max_surge, pods.is_paused)
-                for slot, pods in decision.slots.items()
-            },
+            slots=decision.slots,
             stored=stored,
             preview=self._preview(service, decision),
             annotations=_remembered(facts),

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from penstock import names
 from penstock.api.v1alpha1 import InferenceService
 from penstock.desired import autoscaler, deployment, disruption, gateway, history, service
-from penstock.desired.deployment import Pods
 from penstock.desired.gateway import Routes
 from penstock.desired.history import Stored
 from penstock.kinds import Manifest
+from penstock.slot_plan import SlotPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Plan:
     """What a pass decided, in the terms of the objects to write."""
 
     active: names.Slot
-    slots: Mapping[names.Slot, Pods]  # the active one among them
+    slots: Mapping[names.Slot, SlotPlan]  # the active one among them
     stored: Mapping[str, Stored]  # the revisions to keep, those of the slots among them
     preview: names.Slot | None = None  # what the preview Service selects
     annotations: Mapping[str, str] = field(default_factory=dict)  # of the active Service

@@ -14,8 +14,9 @@ from penstock.api.status import RolloutPhase, RolloutStatus
 from penstock.names import Reason, Slot
 from penstock.observed import causes
 from penstock.rollout import ab_test, deadline, proving, rollback, route_weights
-from penstock.rollout.decision import Decision, Situation, SlotPlan, at, beside, changed, slot_plan
+from penstock.rollout.decision import Decision, Situation, at, beside, changed, slot_plan
 from penstock.rollout.in_place import promoted, timed_out
+from penstock.slot_plan import SlotPlan
 
 
 def forward(s: Situation) -> Decision:

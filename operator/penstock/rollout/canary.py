@@ -18,8 +18,9 @@ from penstock.names import Reason
 from penstock.observed import causes
 from penstock.rollout import both_slots, deadline, proving, rollback, route_weights
 from penstock.rollout.canary_counts import Counts
-from penstock.rollout.decision import Decision, Situation, SlotPlan, at, beside, changed, parked, slot_plan
+from penstock.rollout.decision import Decision, Situation, at, beside, changed, parked, slot_plan
 from penstock.rollout.in_place import promoted, timed_out
+from penstock.slot_plan import SlotPlan
 
 _STEP_LASTS: Final = 60  # seconds, where the step does not say
 _ALL: Final = 100

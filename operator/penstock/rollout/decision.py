@@ -18,6 +18,7 @@ from penstock.api.status import (
 from penstock.names import Slot
 from penstock.observed.causes import Cause
 from penstock.observed.values import Seen, SeenDeployment
+from penstock.slot_plan import SlotPlan
 
 
 class RolloutFields(TypedDict, total=False):
@@ -55,17 +56,6 @@ class RolloutFields(TypedDict, total=False):
     ab_test: AbTestStatus | None
     last_action: LastAction | None
     message: str
-
-
-@dataclass(frozen=True, slots=True)
-class SlotPlan:
-    """What a slot is to run. `way` and `max_surge` say how its pods are replaced when its revision changes."""
-
-    revision: str
-    replicas: int
-    way: Way = "RollingUpdate"
-    max_surge: int | None = None  # 1: one more, none missing; 0: none more, one missing; None: the spec's pace
-    is_paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,8 @@ from penstock.api.status import RolloutStatus
 from penstock.names import Reason, Slot
 from penstock.observed import causes
 from penstock.rollout import both_slots, canary_retreat
-from penstock.rollout.decision import (
-    Decision,
-    Situation,
-    SlotPlan,
-    as_it_is,
-    beside,
-    changed,
-    parked,
-    slot_plan,
-)
+from penstock.rollout.decision import Decision, Situation, as_it_is, beside, changed, parked, slot_plan
+from penstock.slot_plan import SlotPlan
 
 _ASKED_FOR: Final = (Reason.ABORTED_BY_USER, Reason.ROLLED_BACK_BY_USER)
 

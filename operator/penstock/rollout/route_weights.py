@@ -11,7 +11,8 @@ from typing import Final
 from penstock.names import Slot
 from penstock.rollout import both_slots, canary_counts
 from penstock.rollout.canary_counts import Counts, counts_behind_gateway
-from penstock.rollout.decision import Decision, Situation, SlotPlan
+from penstock.rollout.decision import Decision, Situation
+from penstock.slot_plan import SlotPlan
 
 _ALL: Final = 100
 ROUTE_PENDING: Final = "the gateway has not acted on the route yet, and may send requests to the pods that are to go"
