@@ -13,7 +13,7 @@ from datetime import timedelta
 from penstock.api.status import RolloutPhase, RolloutStatus
 from penstock.names import Reason, Slot
 from penstock.observed import causes
-from penstock.rollout import ab_test, deadline, proving, rollback, route_weights
+from penstock.rollout import ab_test, both_slots, deadline, proving, rollback, route_weights
 from penstock.rollout.decision import Decision, Situation, at, beside, changed, slot_plan
 from penstock.rollout.in_place import promoted, timed_out
 from penstock.slot_plan import SlotPlan
@@ -90,7 +90,7 @@ def _switched(s: Situation) -> Decision:
     home = s.idle is not None and s.idle.revision == s.stable
     if home and s.wanted and not s.is_stopped and not s.seen.ready(s.seen.active) and s.seen.ready(s.seen.idle):
         return _silent(s)
-    if s.recorded.switched_at is None and not _has_arrived(s):
+    if s.recorded.switched_at is None and not rollback.is_reached(s, _needed(s)):
         return _post(s, "Switching", f"waiting until all traffic reaches revision {s.current}", clock=True)
     return _holding(s)
 
@@ -124,10 +124,7 @@ def _holding(s: Situation) -> Decision:
     if verdict == "no-data":
         told = proving.NO_DATA
     on = _post(s, "Holding", told, clock=False)
-    if s.is_halted:
-        return on
-    wake = min((at for at in (ends_at, measure_again) if at is not None and at > s.now), default=None)
-    return replace(on, asks=proving.asking(s, measure_again), requeue_at=wake)
+    return proving.measuring(s, on, ends_at, measure_again)
 
 
 def _step(
@@ -187,12 +184,6 @@ def _held(s: Situation) -> Mapping[Slot, SlotPlan]:
     return {s.seen.idle: SlotPlan(s.idle.revision, kept)}
 
 
-def _has_arrived(s: Situation) -> bool:
-    """No endpoint that lasts is outside the new slot, and as many as it needed answer."""
-    inside = {pod.name for pod in s.seen.pods if pod.slot == s.seen.active}
-    return s.seen.endpoints.lasting <= inside and len(s.seen.endpoints.ready & inside) >= _needed(s)
-
-
 def _needed(s: Situation) -> int:
     """Pods of the new revision that have to answer."""
     return min(s.recorded.latched_replicas or 1, s.wanted or 1)
@@ -210,10 +201,8 @@ def _standing(s: Situation) -> str:
 
 def _can_do_alone(s: Situation) -> bool:
     """As many answer as took over, but for those that wait for room: the old pods may have what they wait for."""
-    waiting = sum(1 for pod in s.seen.pods if pod.slot == s.seen.active and pod.unschedulable is not None)
-    waiting += causes.uncreated(s.seen, s.seen.active)
     ready = len(s.seen.ready(s.seen.active))
-    return ready > 0 and ready + waiting >= _needed(s)
+    return ready > 0 and ready + both_slots.waiting(s, s.seen.active) >= _needed(s)
 
 
 def _preview(s: Situation) -> int:

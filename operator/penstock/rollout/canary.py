@@ -150,10 +150,7 @@ def _proving(s: Situation, target: Counts) -> Decision:
         f"{_step_with(s, target)}: {waits}",
         at_a_gate=True,
     )
-    if s.is_halted:
-        return on
-    wake = min((at for at in (ends_at, measure_again) if at is not None and at > s.now), default=None)
-    return replace(on, asks=proving.asking(s, measure_again), requeue_at=wake)
+    return proving.measuring(s, on, ends_at, measure_again)
 
 
 def _ending(s: Situation, target: Counts) -> Decision:

@@ -95,10 +95,14 @@ def failed_analysis(s: Situation) -> Decision:
     return rollback.fail(s, Reason.ANALYSIS_FAILED, f"revision {s.current} failed its analysis: {found}")
 
 
-def asking(s: Situation, measure_again: datetime | None) -> Asks:
-    """A measurement of the counters, when it is due and this pass has not had it."""
+def measuring(s: Situation, on: Decision, ends_at: datetime | None, measure_again: datetime | None) -> Decision:
+    """The step with a measurement of the counters, when it is due and this pass has not had it, until its end."""
+    if s.is_halted:
+        return on
     has_measured = s.seen.answers is not None and s.seen.answers.measured is not None
-    return Asks(measure=measure_again is not None and s.now >= measure_again and not has_measured)
+    is_due = measure_again is not None and s.now >= measure_again and not has_measured
+    wake = min((at for at in (ends_at, measure_again) if at is not None and at > s.now), default=None)
+    return replace(on, asks=Asks(measure=is_due), requeue_at=wake)
 
 
 NO_DATA: Final = "the analysis has seen too few requests: it waits for traffic, or the action promote, retry or abort"

@@ -179,10 +179,10 @@ def _is_at_rest(s: Situation) -> bool:
     return s.recorded.phase in (None, "Stable", "RolledBack")
 
 
-def is_reached(s: Situation) -> bool:
-    """No endpoint that lasts is outside the active slot, and one inside answers."""
+def is_reached(s: Situation, least: int = 1) -> bool:
+    """No endpoint that lasts is outside the active slot, and so many inside answer."""
     inside = {pod.name for pod in s.seen.pods if pod.slot == s.seen.active}
-    return s.seen.endpoints.lasting <= inside and bool(s.seen.endpoints.ready & inside)
+    return s.seen.endpoints.lasting <= inside and len(s.seen.endpoints.ready & inside) >= least
 
 
 def _kept_for_inspection(s: Situation) -> dict[Slot, SlotPlan]:
