@@ -65,7 +65,7 @@ def _asked(s: Situation, test: AbTestStatus, follows: ab_test_statistics.Outcome
     if follows == "ask":
         return "; the actions promote, abort and retry say what follows"
     is_silent = test.a.requests == 0 and test.b.requests == 0 and test.ends_at is not None and s.now >= test.ends_at
-    return "; no pod has told that it answered any: the actions promote and abort end it" if is_silent else ""
+    return "; no pod has counted a request: the actions promote and abort end it" if is_silent else ""
 
 
 def variant(s: Situation) -> Slot | None:
@@ -76,30 +76,30 @@ def variant(s: Situation) -> Slot | None:
 
 def _measured(s: Situation, spec: AbTest) -> AbTestStatus | None:
     """The test with what this pass has looked at, and with its verdict."""
-    told, answers = s.recorded.ab_test, s.seen.answers
-    if answers is None or (told is None and answers.arms is None):
-        return told
-    if told is None:
+    test, answers = s.recorded.ab_test, s.seen.answers
+    if answers is None or (test is None and answers.arms is None):
+        return test
+    if test is None:
         return ab_test_statistics.begun(spec, s.now)
     if answers.arms is not None:
-        told = ab_test_statistics.counted(told, spec, *answers.arms, s.now)
+        test = ab_test_statistics.counted(test, spec, *answers.arms, s.now)
     most_points = (s.seen.service.spec.rollout.analysis or Analysis()).max_refused_increase_percent
-    told = ab_test_statistics.judged_by_refusals(told, spec, most_points)
-    if answers.verdict is None or told.result is not None:
-        return told
+    test = ab_test_statistics.judged_by_refusals(test, spec, most_points)
+    if answers.verdict is None or test.result is not None:
+        return test
     if isinstance(answers.verdict, Verdict):
-        return ab_test_statistics.concluded(told, spec, answers.verdict)
-    return ab_test_statistics.not_judged(told, answers.verdict, s.now)
+        return ab_test_statistics.concluded(test, spec, answers.verdict)
+    return ab_test_statistics.not_judged(test, answers.verdict, s.now)
 
 
 def _asking(s: Situation, on: Decision, spec: AbTest) -> Decision:
     """A measurement of the arms, or the judgement, when it is due and this pass has not had it."""
-    told, answers = s.recorded.ab_test, s.seen.answers or Answers()
-    if told is None:
+    test, answers = s.recorded.ab_test, s.seen.answers or Answers()
+    if test is None:
         return replace(on, asks=Asks(arms=True))
-    again = ab_test_statistics.next_measurement_at(told, s.seen.service.spec.rollout.analysis)
+    again = ab_test_statistics.next_measurement_at(test, s.seen.service.spec.rollout.analysis)
     has_measured = answers.arms is not None
-    if ab_test_statistics.is_complete(told, spec):
+    if ab_test_statistics.is_complete(test, spec):
         is_due = answers.verdict is None and (has_measured or s.now >= again)
-        return replace(on, asks=Asks(judge=told if is_due else None), requeue_at=max(again, s.now))
+        return replace(on, asks=Asks(judge=test if is_due else None), requeue_at=max(again, s.now))
     return replace(on, asks=Asks(arms=s.now >= again and not has_measured), requeue_at=max(again, s.now))

@@ -82,12 +82,12 @@ def judged_by_refusals(status: AbTestStatus, spec: AbTest, most_points: float) -
 def concluded(status: AbTestStatus, spec: AbTest, verdict: Verdict) -> AbTestStatus:
     """The test with its result, which stands until the test begins anew."""
     a, b = (_figures(arm, status.bounds, spec.metric) for arm in (status.a, status.b))
-    told = _sentence(verdict, spec.metric, a, b)
+    message = _sentence(verdict, spec.metric, a, b)
     return _with_result(
         status,
         spec,
         verdict.winner or "None",
-        told,
+        message,
         p_value=_rounded(verdict.p_value),
         effect=_rounded(verdict.effect),
     )
@@ -95,8 +95,8 @@ def concluded(status: AbTestStatus, spec: AbTest, verdict: Verdict) -> AbTestSta
 
 def not_judged(status: AbTestStatus, why: str, now: datetime) -> AbTestStatus:
     """The test could not be made: the counts stay as they are, and it is tried again after an interval."""
-    told = f"the A/B test has all its requests but could not be judged, and is tried again: {why}"
-    return status.model_copy(update={"last_sample_at": now, "message": told})
+    message = f"the A/B test has all its requests but could not be judged, and is tried again: {why}"
+    return status.model_copy(update={"last_sample_at": now, "message": message})
 
 
 def outcome(status: AbTestStatus, *, auto_promote: bool) -> Outcome:
@@ -137,10 +137,10 @@ def _told(status: AbTestStatus, spec: AbTest) -> AbTestStatus:
     """With what it waits for: counts alone, nothing that tells who is ahead."""
     a, b = _samples(status.a, spec.metric), _samples(status.b, spec.metric)
     kind = "timed requests" if spec.metric == "Latency" else "requests"
-    told = f"{a} {kind} of A and {b} of B, of {spec.min_samples_per_arm} that each needs"
+    message = f"{a} {kind} of A and {b} of B, of {spec.min_samples_per_arm} that each needs"
     if status.ends_at is not None and status.last_sample_at is not None and status.last_sample_at < status.ends_at:
-        told += f"; it lasts until {status.ends_at:%Y-%m-%d %H:%M:%S} UTC at least"
-    return status.model_copy(update={"message": told})
+        message += f"; it lasts until {status.ends_at:%Y-%m-%d %H:%M:%S} UTC at least"
+    return status.model_copy(update={"message": message})
 
 
 def _samples(arm: AbTestArm, metric: AbTestMetric) -> int:
@@ -206,8 +206,8 @@ def _figures(arm: AbTestArm, bounds: list[float], metric: AbTestMetric) -> AbTes
 
 def _sentence(verdict: Verdict, metric: AbTestMetric, a: AbTestFigures, b: AbTestFigures) -> str:
     found = f"{verdict.winner} is better" if verdict.winner else f"no significant difference at {100 * LEVEL:g} %"
-    told = _failed(a, b) if metric == "ErrorRate" else _took(verdict.effect, a, b)
-    return f"{found}: {told}, p {verdict.p_value:.2g}"
+    message = _failed(a, b) if metric == "ErrorRate" else _took(verdict.effect, a, b)
+    return f"{found}: {message}, p {verdict.p_value:.2g}"
 
 
 def _failed(a: AbTestFigures, b: AbTestFigures) -> str:

@@ -70,8 +70,8 @@ def _promoted(s: Situation) -> str:
 
 def _promote_full(s: Situation, _: str) -> tuple[Situation, str]:
     _check_promotable(s)
-    told = f"revision {s.current} {_takes_over(s)}, without soak, steps, analysis and hold"
-    return s.remembering(is_promoted=True, is_fully_promoted=True), told
+    message = f"revision {s.current} {_takes_over(s)}, without soak, steps, analysis and hold"
+    return s.remembering(is_promoted=True, is_fully_promoted=True), message
 
 
 def _takes_over(s: Situation) -> str:
@@ -134,8 +134,8 @@ def _resume(s: Situation, _: str) -> tuple[Situation, str]:
 
 
 def _given_up(s: Situation, reason: Reason, what: str) -> tuple[Situation, str]:
-    told = f"revision {s.current} {what}"
-    return rollback.given_up(s, reason, told), told
+    message = f"revision {s.current} {what}"
+    return rollback.given_up(s, reason, message), message
 
 
 def _previous(s: Situation) -> str:

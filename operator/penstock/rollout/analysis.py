@@ -127,8 +127,8 @@ def _too_slow(new: Window, _: Window, spec: Analysis, __: str) -> Measurement | 
     took = quantile(_QUANTILES[limit.quantile], new.buckets)
     if took is None:
         return _UNTIMED
-    told = f"the {limit.quantile} of {new.successes:g} successes is {took:.4g} s; it may be {limit.seconds:g} s"
-    return Measurement("failure", told) if took > limit.seconds else None
+    message = f"the {limit.quantile} of {new.successes:g} successes is {took:.4g} s; it may be {limit.seconds:g} s"
+    return Measurement("failure", message) if took > limit.seconds else None
 
 
 def _slower_than_before(new: Window, old: Window, spec: Analysis, stable: str) -> Measurement | None:
@@ -139,8 +139,8 @@ def _slower_than_before(new: Window, old: Window, spec: Analysis, stable: str) -
     took = quantile(_QUANTILES[_COMPARED], new.buckets)
     if took is None:
         return _UNTIMED
-    told = f"the {_COMPARED} is {took:.4g} s, more than {limit:g} % above {stable}'s {base:.4g} s"
-    return Measurement("failure", told) if took > base * (1 + limit / 100) else None
+    message = f"the {_COMPARED} is {took:.4g} s, more than {limit:g} % above {stable}'s {base:.4g} s"
+    return Measurement("failure", message) if took > base * (1 + limit / 100) else None
 
 
 _CHECKS: Final[tuple[Callable[[Window, Window, Analysis, str], Measurement | None], ...]] = (

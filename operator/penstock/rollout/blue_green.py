@@ -51,7 +51,7 @@ def _coming(s: Situation) -> Decision:
 
 def _tested(s: Situation) -> Decision:
     """The A/B test, if there is to be one; then the gate."""
-    return ab_test.compared(s, then=_at_the_gate, stay=lambda s, *told, at_a_gate: _step(s, *told, at_a_gate=at_a_gate))
+    return ab_test.compared(s, then=_at_the_gate, stay=lambda s, *step, at_a_gate: _step(s, *step, at_a_gate=at_a_gate))
 
 
 def _at_the_gate(s: Situation) -> Decision:
@@ -118,12 +118,12 @@ def _holding(s: Situation) -> Decision:
     is_over = s.now >= ends_at and verdict == "passed" and _can_do_alone(s)
     if (is_over or s.recorded.is_promoted or s.recorded.is_fully_promoted) and not s.is_halted:
         return promoted(s)
-    told = f"{_standing(s)}; {s.stable} stays up until {ends_at:%H:%M:%S} UTC, or the action promote"
+    message = f"{_standing(s)}; {s.stable} stays up until {ends_at:%H:%M:%S} UTC, or the action promote"
     if s.now >= ends_at and not _can_do_alone(s):
-        told = f"{_standing(s)}: {s.stable} stays up until {_needed(s)} do, or the action promote"
+        message = f"{_standing(s)}: {s.stable} stays up until {_needed(s)} do, or the action promote"
     if verdict == "no-data":
-        told = proving.NO_DATA
-    on = _post(s, "Holding", told, clock=False)
+        message = proving.NO_DATA
+    on = _post(s, "Holding", message, clock=False)
     return proving.measuring(s, on, ends_at, measure_again)
 
 

@@ -53,7 +53,7 @@ def _preparing(s: Situation) -> Decision:
         return _stay(s, pods, "Preparing", f"revision {s.current} waits for its place", at_a_gate=True)
     if s.available == 0:
         return _stay(s, pods, "Preparing", f"no pod of revision {s.current} is available yet")
-    return proving.tested(s, then=lambda s: _first(s, pods), stay=lambda s, *told: _stay(s, pods, *told))
+    return proving.tested(s, then=lambda s: _first(s, pods), stay=lambda s, *step: _stay(s, pods, *step))
 
 
 def _first(s: Situation, pods: Counts) -> Decision:
@@ -77,26 +77,28 @@ def _serving(s: Situation) -> Decision:
         s = s.remembering(canary=CanaryStatus(step=s.recorded.canary.step), analysis=None, gate_opens_at=None)
     target = _target(s, weight)
     s = _routed(s, target, weight)
-    told = s.recorded.canary or CanaryStatus()
+    status = s.recorded.canary or CanaryStatus()
     if not s.seen.ready(s.seen.idle):
         return _silent(s, target)
-    if told.step > len(_steps(s)):
+    if status.step > len(_steps(s)):
         return _ending(s, target)
     waits = _lacks(s, target)
     # Pods that come and go later leave a step that was reached as it is. One that no route serves proves nothing.
-    if waits is not None and (told.reached_at is None or route_weights.lacks(s)):
-        s = s.remembering(canary=told.model_copy(update={"reached_at": None}), analysis=None)
+    if waits is not None and (status.reached_at is None or route_weights.lacks(s)):
+        s = s.remembering(canary=status.model_copy(update={"reached_at": None}), analysis=None)
         return _stay(s, both_slots.towards(s, target), "Scaling", f"{_step_with(s, target)}: {waits}")
     return _proving(s, target)
 
 
 def _routed(s: Situation, target: Counts, weight: int) -> Situation:
     """With the step's share as pods and, behind a gateway, its route are to make it."""
-    told = s.recorded.canary or CanaryStatus()
-    low = _weight(s, told.step - 1) if told.step > 1 else 0
-    told = told.model_copy(update={"weight": weight, "routed": route_weights.meant(s, target, low=low, high=weight)})
-    s = s.remembering(canary=told)
-    return s.remembering(canary=told.model_copy(update={"share": route_weights.told(s, target)}))
+    status = s.recorded.canary or CanaryStatus()
+    low = _weight(s, status.step - 1) if status.step > 1 else 0
+    status = status.model_copy(
+        update={"weight": weight, "routed": route_weights.meant(s, target, low=low, high=weight)}
+    )
+    s = s.remembering(canary=status)
+    return s.remembering(canary=status.model_copy(update={"share": route_weights.standing(s, target)}))
 
 
 def _lacks(s: Situation, target: Counts) -> str | None:
@@ -130,17 +132,17 @@ def _target(s: Situation, weight: int) -> Counts:
 
 def _proving(s: Situation, target: Counts) -> Decision:
     """The step's pods answer: its time, and the analysis of what they answer."""
-    told = s.recorded.canary or CanaryStatus()
-    step, reached_at = _steps(s)[told.step - 1], told.reached_at or s.now
+    status = s.recorded.canary or CanaryStatus()
+    step, reached_at = _steps(s)[status.step - 1], status.reached_at or s.now
     ends_at = None if step.pause else reached_at + timedelta(seconds=_lasts(step))
-    told = told.model_copy(update={"reached_at": reached_at})
-    s = s.remembering(canary=told, gate_opens_at=ends_at)
+    status = status.model_copy(update={"reached_at": reached_at})
+    s = s.remembering(canary=status, gate_opens_at=ends_at)
     s, measure_again, verdict = proving.analysed(s, s.seen.service.spec.rollout.analysis or Analysis())
     if verdict == "failed":
         return proving.failed_analysis(s)
     is_over = ends_at is not None and s.now >= ends_at and verdict == "passed"
     if (is_over or s.recorded.is_promoted or s.recorded.is_fully_promoted) and not s.is_halted:
-        return _serving(_begun(s, len(_steps(s)) + 1 if s.recorded.is_fully_promoted else told.step + 1))
+        return _serving(_begun(s, len(_steps(s)) + 1 if s.recorded.is_fully_promoted else status.step + 1))
     goes_on = f"at {ends_at:%H:%M:%S} UTC, or with the action promote" if ends_at else "with the action promote"
     waits = proving.NO_DATA if verdict == "no-data" else f"it goes on {goes_on}"
     on = _stay(
@@ -176,9 +178,9 @@ def _arriving(s: Situation) -> Decision:
     marked, is_overdue = deadline.ticked(s, s.recorded, s.active, is_halted=s.is_halted)
     if is_overdue:
         return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
-    told = f"waiting until all traffic reaches revision {s.current}"
+    message = f"waiting until all traffic reaches revision {s.current}"
     return Decision(
-        rollout=at(s, marked, "Switching", told),
+        rollout=at(s, marked, "Switching", message),
         target=s.current,
         active=s.seen.active,
         slots={s.seen.active: slot_plan(s, s.current, s.wanted), **parked(s)},
@@ -222,7 +224,7 @@ def _lasts(step: CanaryStep) -> int:
 
 
 def _step_with(s: Situation, target: Counts) -> str:
-    return f"{_step_of(s)} with {route_weights.told(s, target)}"
+    return f"{_step_of(s)} with {route_weights.standing(s, target)}"
 
 
 def _step_of(s: Situation) -> str:

@@ -76,8 +76,8 @@ def share(pods: Counts) -> str:
     if pods.total == 0:
         return "no pods"
     real = round(_share(pods))
-    told = f"{pods.canary} of {pods.total} pods: {real} %"
-    return told if pods.asked in (None, real) else f"{told} instead of {pods.asked} %"
+    message = f"{pods.canary} of {pods.total} pods: {real} %"
+    return message if pods.asked in (None, real) else f"{message} instead of {pods.asked} %"
 
 
 def _split(weight: int, total: int) -> Counts:

@@ -56,10 +56,10 @@ def to_the_next(s: Situation) -> Decision:
     is_all_there_is = s.seen.ready(s.seen.idle) and causes.is_broken(s.seen, s.seen.active, s.now)
     if s.is_halted or not is_all_there_is:
         return give_way(s, "Preparing", "an earlier canary ends")
-    told = f"traffic is sent to revision {s.recorded.shared_revision} alone: no pod of {s.stable} answers"
+    message = f"traffic is sent to revision {s.recorded.shared_revision} alone: no pod of {s.stable} answers"
     now = both_slots.written(s)
     return Decision(
-        rollout=changed(s.recorded, phase="Preparing", message=told, shared_revision=None),
+        rollout=changed(s.recorded, phase="Preparing", message=message, shared_revision=None),
         target=s.current,
         active=s.seen.idle,
         slots={s.seen.active: slot_plan(s, s.stable, now.stable), **as_it_is(s, now.canary)},

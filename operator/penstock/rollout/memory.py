@@ -25,20 +25,22 @@ def remembered(seen: Seen, now: datetime) -> RolloutStatus:
 
     A clock that was set back would make steps, holds and deadlines as much longer.
     """
-    told = _recorded(seen)
-    return changed(_none_later(told, now), started_at=told.started_at)
+    recorded = _recorded(seen)
+    return changed(_none_later(recorded, now), started_at=recorded.started_at)
 
 
 def _recorded(seen: Seen) -> RolloutStatus:
     """As the status has it, or the Service. Before the first update there is nothing on the Service."""
-    told = seen.service.status.rollout or RolloutStatus()
+    recorded = seen.service.status.rollout or RolloutStatus()
     stable = seen.annotations.get(names.ANNOTATION_STABLE)
     if stable is None or stable not in seen.templates:
-        return told if told.stable_revision else changed(told, stable_revision=_first_stable(seen, told))
+        return (
+            recorded if recorded.stable_revision else changed(recorded, stable_revision=_first_stable(seen, recorded))
+        )
     noted = _Noted.on(seen.annotations)
-    if told.last_action is not None and told.last_action.number > noted.number:
-        return told
-    known = changed(told, stable_revision=stable, shared_revision=seen.annotations.get(names.ANNOTATION_SHARED))
+    if recorded.last_action is not None and recorded.last_action.number > noted.number:
+        return recorded
+    known = changed(recorded, stable_revision=stable, shared_revision=seen.annotations.get(names.ANNOTATION_SHARED))
     return _with_last_action(_with_failure(known, seen), seen, noted)
 
 
@@ -55,10 +57,10 @@ def notes(rollout: RolloutStatus) -> dict[str, str]:
     return {key: value for key, value in pairs if value}
 
 
-def _none_later(told: Part, now: datetime) -> Part:
-    late = {name: now for name, time in told if isinstance(time, datetime) and time > now and name not in _AHEAD}
-    parts = {name: _none_later(part, now) for name, part in told if isinstance(part, Observation)}
-    return told.model_copy(update={**late, **parts})
+def _none_later(status: Part, now: datetime) -> Part:
+    late = {name: now for name, time in status if isinstance(time, datetime) and time > now and name not in _AHEAD}
+    parts = {name: _none_later(part, now) for name, part in status if isinstance(part, Observation)}
+    return status.model_copy(update={**late, **parts})
 
 
 # These lie ahead by what they say, and follow from others in every pass.
@@ -86,17 +88,17 @@ class _Noted:
         return cls(int(number), *words) if number.isdecimal() and len(words) == len(cls.__slots__) - 1 else cls()
 
 
-def _with_failure(told: RolloutStatus, seen: Seen) -> RolloutStatus:
+def _with_failure(recorded: RolloutStatus, seen: Seen) -> RolloutStatus:
     """One that failed before the spec changed is of no interest any more."""
     failed = seen.annotations.get(names.ANNOTATION_FAILED)
     if failed != seen.current:
-        return changed(told, failed_revision=None, reason=None, failure=None)
-    if told.failed_revision == failed:
-        return told
+        return changed(recorded, failed_revision=None, reason=None, failure=None)
+    if recorded.failed_revision == failed:
+        return recorded
     because = seen.annotations.get(names.ANNOTATION_FAILED_BECAUSE)
     # Its status was wiped, or never written: in the latter case the way back has only begun.
-    phase: RolloutPhase | None = "Aborting" if told.current_revision else None
-    return changed(told, failed_revision=failed, reason=because, failure=None, phase=phase)
+    phase: RolloutPhase | None = "Aborting" if recorded.current_revision else None
+    return changed(recorded, failed_revision=failed, reason=because, failure=None, phase=phase)
 
 
 def _first_stable(seen: Seen, recorded: RolloutStatus) -> str | None:
@@ -115,13 +117,13 @@ def _first_stable(seen: Seen, recorded: RolloutStatus) -> str | None:
     return running.revision if is_unknown and in_place.is_rolled_out(seen, running.revision) else None
 
 
-def _with_last_action(told: RolloutStatus, seen: Seen, noted: _Noted) -> RolloutStatus:
+def _with_last_action(recorded: RolloutStatus, seen: Seen, noted: _Noted) -> RolloutStatus:
     """An action that the Service knows and the status does not was carried out; only the record of it is lost."""
-    if noted.number == 0 or (told.last_action is not None and told.last_action.number == noted.number):
-        return told
+    if noted.number == 0 or (recorded.last_action is not None and recorded.last_action.number == noted.number):
+        return recorded
     message = "carried out; how is not recorded any more"
     action = LastAction(number=noted.number, verb=noted.verb, id=noted.id, result="Done", message=message)
-    after = changed(told, last_action=action)
+    after = changed(recorded, last_action=action)
     return changed(after, **_EFFECTS.get(noted.verb, {})) if noted.revision == seen.current else after
 
 

@@ -69,9 +69,11 @@ def _plan(way: Way, why: str, *, max_surge: int | None = None) -> Plan:
 
 
 def _one_by_one(wanted: int, room: Room) -> str:
-    told = f"{_no_pod(room)}: one pod stops before its successor starts"
+    message = f"{_no_pod(room)}: one pod stops before its successor starts"
     waiting = wanted - room.own
-    return told if waiting <= 0 else f"{told}; {waiting} of {wanted} pods, for which there is no room, come after it"
+    return (
+        message if waiting <= 0 else f"{message}; {waiting} of {wanted} pods, for which there is no room, come after it"
+    )
 
 
 def _interruption(wanted: int, room: Room) -> str:

@@ -23,16 +23,16 @@ def tested(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay) -
     untested = _untested(s)
     if not untested:
         return then(s)
-    told = s.recorded.smoke_test
+    status = s.recorded.smoke_test
     if s.seen.answers is not None:
-        told = smoke.record(told, {pod: text for pod, text in s.seen.answers.smoke.items() if pod in untested})
-        s = s.remembering(smoke_test=told.model_copy(update={"last_attempt_at": s.now}))
-        if smoke.has_failed(told):
-            why = f"revision {s.current} failed its smoke test: {told.message}"
+        status = smoke.record(status, {pod: text for pod, text in s.seen.answers.smoke.items() if pod in untested})
+        s = s.remembering(smoke_test=status.model_copy(update={"last_attempt_at": s.now}))
+        if smoke.has_failed(status):
+            why = f"revision {s.current} failed its smoke test: {status.message}"
             return rollback.fail(s, Reason.SMOKE_TEST_FAILED, why)
         if not _untested(s):
             return then(s)
-    because = f": {told.message}" if told is not None and told.failures else ""
+    because = f": {status.message}" if status is not None and status.failures else ""
     on = stay(s, "Testing", f"{len(untested)} pods still have to pass the smoke test{because}")
     last = s.recorded.smoke_test.last_attempt_at if s.recorded.smoke_test else None
     if s.is_halted or on.phase != "Testing":
@@ -59,19 +59,19 @@ def analysed(s: Situation, spec: Analysis | None) -> tuple[Situation, datetime |
     """The analysis with what this pass has looked at, when to measure again, and what it says."""
     if spec is None:
         return s, None, "passed"
-    told, measured = s.recorded.analysis, s.seen.answers.measured if s.seen.answers else None
-    if told is None and measured is None:
+    status, measured = s.recorded.analysis, s.seen.answers.measured if s.seen.answers else None
+    if status is None and measured is None:
         return s, s.now, "running"
     # The first measurement is the base of the next one: what it counts may be from before the traffic came.
-    if told is None:
-        told = analysis.record(None, None, s.now).model_copy(update={"last_sample_at": s.now})
+    if status is None:
+        status = analysis.record(None, None, s.now).model_copy(update={"last_sample_at": s.now})
     elif measured is not None:
-        told = analysis.record(told, analysis.judge(*measured, spec, stable=_stable(s)), s.now)
-    verdict = analysis.outcome(told, spec, s.now)
+        status = analysis.record(status, analysis.judge(*measured, spec, stable=_stable(s)), s.now)
+    verdict = analysis.outcome(status, spec, s.now)
     # What has passed is looked at as long as its step or its hold lasts: it may fail yet.
     return (
-        s.remembering(analysis=told),
-        analysis.next_measurement_at(told, spec) if verdict != "failed" else None,
+        s.remembering(analysis=status),
+        analysis.next_measurement_at(status, spec) if verdict != "failed" else None,
         verdict,
     )
 

@@ -74,7 +74,7 @@ def counts(s: Situation, weight: int) -> Counts:
     return canary_counts.counts(weight, s.wanted, may_be_missing)
 
 
-def told(s: Situation, pods: Counts) -> str:
+def standing(s: Situation, pods: Counts) -> str:
     """How the requests are really shared, and what was asked where that is something else."""
     routed = s.recorded.canary.routed if s.recorded.canary else None
     if not is_by_route(s) or routed is None:
