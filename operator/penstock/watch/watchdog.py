@@ -1,6 +1,7 @@
 """The check on the watches: now and then each kind is listed, metadata only, and held against the store.
 
-A watch that has silently died looks just like a quiet cluster; only a list can tell the two apart.
+A watch that has silently died looks just like a quiet cluster; only a list can tell the two apart. A list that fails
+tells nothing: an API server that is overloaded is not helped by operators that start anew and list everything.
 """
 
 import asyncio
@@ -38,13 +39,12 @@ class Watchdog:
         self._store = store
         self._enqueue = enqueue
         self._interval = interval
-        self._behind_since: dict[Watched, float] = {}
+        self._behind: dict[Watched, float] = {}  # seconds over which lists, none of which failed, have shown it
 
     @property
     def is_content(self) -> bool:
-        """False when the store has missed a listed version for more than a minute: the process must be restarted."""
-        now = asyncio.get_running_loop().time()
-        return all(now - since <= _TOLERANCE_SECONDS for since in self._behind_since.values())
+        """False when lists show for more than a minute what the store still misses: the process must be restarted."""
+        return all(seconds <= _TOLERANCE_SECONDS for seconds in self._behind.values())
 
     async def guard(self, watched: Watched) -> None:
         """Check one kind until cancelled."""
@@ -53,10 +53,9 @@ class Watchdog:
             try:
                 await self._check(watched)
             except (errors.ApiError, errors.Unreachable) as error:
-                if isinstance(error, errors.NotFound) and watched.kind in OPTIONAL:
-                    self._behind_since.pop(watched, None)
-                    continue
-                log.warning("watchdog could not list", kind=watched.kind.name, error=str(error))
+                self._behind.pop(watched, None)
+                if not isinstance(error, errors.NotFound) or watched.kind not in OPTIONAL:
+                    log.warning("watchdog could not list", kind=watched.kind.name, error=str(error))
 
     async def _check(self, watched: Watched) -> None:
         listed, version = await self._list(watched)
@@ -64,15 +63,16 @@ class Watchdog:
         if gone:
             log.warning("objects had gone unnoticed", kind=watched.kind.name, services=sorted(map(str, gone)))
             self._enqueue(gone)
-        since = asyncio.get_running_loop().time()
+        clock = asyncio.get_running_loop().time
+        since = clock()
         while missing := self._missing(watched, listed):
-            self._behind_since.setdefault(watched, since)
+            self._behind[watched] = clock() - since
             log.warning("the store is behind", kind=watched.kind.name, objects=len(missing))
             await asyncio.sleep(_RECHECK_SECONDS)
             # Those deleted in the meantime are not missing.
             current, _ = await self._list(watched)
             listed = {identity: min(listed[identity], current[identity]) for identity in missing if identity in current}
-        self._behind_since.pop(watched, None)
+        self._behind.pop(watched, None)
 
     async def _list(self, watched: Watched) -> tuple[dict[ObjectId, int], int]:
         listed: dict[ObjectId, int] = {}
