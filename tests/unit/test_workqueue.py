@@ -1,12 +1,13 @@
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from penstock.kube.throttle import TokenBucket
-from penstock.kube.workqueue import QueueShutDown, WorkQueue
+from penstock.kube.workqueue import WorkQueue
 
 from tests.virtual_time import loop, until, virtual_time
 
@@ -23,6 +24,13 @@ async def taken(queue: WorkQueue[str], number: int) -> list[str]:
         keys.append(key)
         queue.done(key)
     return keys
+
+
+async def ended(running: asyncio.Task[None]) -> None:
+    """The workers stop."""
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
 
 
 @virtual_time
@@ -189,8 +197,7 @@ async def test_an_error_is_reported_and_tried_again_later_and_a_success_is_forgo
     assert errors == [("a", "no luck"), ("a", "no luck")]
     assert times == pytest.approx([0, 1, 3])
     assert queue.retry("a") == 1
-    await queue.shutdown()
-    await running
+    await ended(running)
 
 
 @virtual_time
@@ -205,8 +212,7 @@ async def test_a_worker_that_asks_for_a_retry_itself_keeps_its_back_off() -> Non
     queue.add("a")
     await asyncio.sleep(4)
     assert delays == [1, 2, 4]
-    await queue.shutdown()
-    await running
+    await ended(running)
 
 
 @virtual_time
@@ -226,37 +232,7 @@ async def test_a_poison_key_never_delays_the_others() -> None:
     running = asyncio.create_task(queue.run(work, workers=1))
     await asyncio.sleep(100 * 0.01 + 0.001)
     assert len(done) == 100
-    await queue.shutdown()
-    await running
-
-
-@virtual_time
-async def test_shutdown_finishes_what_is_in_work_and_hands_out_nothing_more() -> None:
-    done: list[str] = []
-    queue = a_queue()
-
-    async def work(key: str) -> None:
-        await asyncio.sleep(5)
-        done.append(key)
-
-    running = asyncio.create_task(queue.run(work, workers=2))
-    for key in "abc":
-        queue.add(key)
-    await asyncio.sleep(1)
-    await queue.shutdown()
-    await running
-    assert done == ["a", "b"]
-    with pytest.raises(QueueShutDown):
-        await queue.get()
-
-
-@virtual_time
-async def test_shutdown_ends_workers_that_wait_for_a_key() -> None:
-    queue = a_queue()
-    running = asyncio.create_task(queue.run(lambda _key: asyncio.sleep(0), workers=3))
-    await asyncio.sleep(1)
-    await queue.shutdown()
-    await asyncio.wait_for(running, 1)
+    await ended(running)
 
 
 @virtual_time
@@ -274,7 +250,6 @@ async def test_cancelling_the_workers_interrupts_what_is_in_work() -> None:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    await queue.shutdown()
     assert finished == []
 
 
@@ -311,8 +286,7 @@ async def test_ten_thousand_keys_are_each_worked_once_by_sixteen_workers() -> No
         queue.add(str(number))
     running = asyncio.create_task(queue.run(work, workers=16))
     await until(lambda: queue.depth == 0)
-    await queue.shutdown()
-    await running
+    await ended(running)
     assert len(done) == 10_000
     assert set(done.values()) == {1}
 
@@ -368,8 +342,7 @@ async def test_whatever_happens_a_key_is_worked_after_its_last_add_and_never_twi
     await asyncio.sleep(1000)
     assert queue.depth == 0
     assert all(started[key] >= added[key] for key in added)
-    await queue.shutdown()
-    await running
+    await ended(running)
 
 
 @virtual_time

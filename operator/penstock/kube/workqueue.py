@@ -19,10 +19,6 @@ K = TypeVar("K", bound=Hashable)
 log = structlog.get_logger(__name__)
 
 
-class QueueShutDown(Exception):
-    """`get` was called on, or was waiting for, a queue that has been shut down."""
-
-
 def _never(_key: Hashable) -> bool:
     return False
 
@@ -75,9 +71,6 @@ class WorkQueue(Generic[K]):
         self._timers: dict[K, asyncio.TimerHandle] = {}  # a key is never both here and in `_since`
         self._failures: dict[K, int] = {}
         self._getters: deque[asyncio.Future[None]] = deque()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._closed = False
 
     @property
     def depth(self) -> int:
@@ -123,15 +116,12 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
 
     async def get(self) -> K:
-        """Wait for a key and take it into work; `done` must follow. Raises QueueShutDown."""
-        while not self._closed and not self._urgent and not self._has_room_for_others():
+        """Wait for a key and take it into work; `done` must follow."""
+        while not self._urgent and not self._has_room_for_others():
             await self._wait_for_offer()
-        if self._closed:
-            raise QueueShutDown
         key = self._next()
         self._on_wait(asyncio.get_running_loop().time() - self._since.pop(key))
         self._working.add(key)
-        self._idle.clear()
         return key
 
     def done(self, key: K) -> None:
@@ -140,13 +130,11 @@ class WorkQueue(Generic[K]):
         if key in self._others:
             self._others.remove(key)
             self._wake_one()
-        if not self._working:
-            self._idle.set()
         if key in self._since:
             self._offer(key)
 
     async def run(self, worker: Callable[[K], Awaitable[None]], workers: int) -> None:
-        """Work with that many workers until `shutdown`, or until cancelled (which interrupts those in work).
+        """Work with that many workers until cancelled (which interrupts those in work).
 
         An error from the worker is a `retry`; a return without its own call to `retry` is a success and a `forget`.
         """
@@ -154,22 +142,9 @@ class WorkQueue(Generic[K]):
             for number in range(workers):
                 group.create_task(self._work(worker), name=f"worker-{number}")
 
-    async def shutdown(self) -> None:
-        """Hand out nothing more, and return when the keys in work are done."""
-        self._closed = True
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
-        while self._getters:
-            self._wake_one()
-        await self._idle.wait()
-
     async def _work(self, worker: Callable[[K], Awaitable[None]]) -> None:
         while True:
-            try:
-                key = await self.get()
-            except QueueShutDown:
-                return
+            key = await self.get()
             try:
                 await self._attempt(worker, key)
             finally:
