@@ -1,5 +1,6 @@
 """A cluster in memory, a store that hears of it, and an operator that is called by hand."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from penstock import names
 from penstock.api.v1alpha1 import InferenceService
 from penstock.controller.reconcile import Reconciler
-from penstock.kinds import DEPLOYMENT, ENDPOINT_SLICE, INFERENCE_SERVICE, POD, Manifest
+from penstock.kinds import DEPLOYMENT, ENDPOINT_SLICE, INFERENCE_SERVICE, POD, SERVICE, Manifest
 from penstock.kube.pod_access import Address
 from penstock.observed.counters import Counters
 from penstock.observed.values import Progress
@@ -42,7 +43,7 @@ class Place:
         self.tested: list[Mapping[str, str]] = []
         self.test_results: dict[str, str | None] = {}
         self.while_asked: Callable[[], object] = lambda: None  # what happens while pods are tested
-        self.while_loading: Callable[[], object] = lambda: None  # or asked for their progress, as in every pass
+        self.woken: set[Key] = set()  # by what pods have answered
         self._patience = patience
         self.restart()
         metadata = {"name": "chat", "namespace": "ml", "uid": UID, "generation": 1, "annotations": annotations or {}}
@@ -58,6 +59,7 @@ class Place:
             self.cluster,
             self.store,
             pod_client=self,
+            wake=self.woken.add,
             recorder=self,
             clock=lambda: self.now,
             server_image="penstock-server:1",
@@ -66,7 +68,6 @@ class Place:
 
     async def progress(self, pods: Sequence[Address]) -> Progress:
         self.asked.append([pod.ip for pod in pods])
-        self.while_loading()
         return self.answer
 
     async def smoke(self, request: SmokeRequest, pods: Sequence[Address]) -> dict[str, str | None]:
@@ -85,10 +86,24 @@ class Place:
         self.told.append(transition)
 
     async def look(self) -> timedelta | None:
-        """All watches catch up, then one pass."""
+        """All watches catch up, then one pass, and those that the pods' answers wake."""
         self.cluster.deliver(self.store)
         self.cluster.calls.clear()
-        return await self.reconcile(CHAT)
+        return await self.passes()
+
+    async def passes(self) -> timedelta | None:
+        """One pass, and those that the pods' answers wake."""
+        again = await self.reconcile(CHAT)
+        while await self._is_woken():
+            again = await self.reconcile(CHAT)
+        return again
+
+    async def _is_woken(self) -> bool:
+        for _ in range(5):  # Pods that answer at once do so within these turns of the loop.
+            await asyncio.sleep(0)
+        is_woken = CHAT in self.woken
+        self.woken.clear()
+        return is_woken
 
     async def settle(self) -> None:
         for _ in range(4):
@@ -101,24 +116,11 @@ class Place:
 
     def roll_out(self, pods: int = 1, slot: str = "blue") -> None:
         """The Deployment controller, the scheduler and the kubelet do their work."""
-        deployment = self.child("Deployment", f"chat-{slot}")
-        counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), pods)
-        status = {"observedGeneration": deployment["metadata"]["generation"], **counts}
-        self.cluster.edit(DEPLOYMENT, f"chat-{slot}", status=status)
-        labels = deployment["spec"]["template"]["metadata"]["labels"]
-        for number in range(pods):
-            self.cluster.put(POD, a_ready_pod(f"chat-{slot}-{number}", labels))
-        self.follow()
+        roll_out(self.cluster, "chat", pods=pods, slot=slot)
 
     def follow(self) -> None:
         """The endpoints controller does its work."""
-        selector = self.child("Service")["spec"]["selector"].items()
-        pods = [obj["metadata"] for identity, obj in self.cluster.objects.items() if identity.kind == "Pod"]
-        inside = [pod["name"] for pod in pods if selector <= pod["labels"].items()]
-        ready = [{"conditions": {"ready": True}, "targetRef": {"name": name}} for name in inside]
-        owned = {names.LABEL_SERVICE: "chat", "kubernetes.io/service-name": "chat"}
-        metadata = {"name": "chat-abc", "namespace": "ml", "labels": owned}
-        self.cluster.put(ENDPOINT_SLICE, {"metadata": metadata, "endpoints": ready})
+        follow(self.cluster, "chat")
 
     def child(self, kind: str, name: str = "chat") -> Manifest:
         return self.cluster.objects[ObjectId(kind, "ml", name)]
@@ -140,6 +142,31 @@ class Place:
     def message(self, kind: str) -> str:
         """Of a condition."""
         return next(str(found["message"]) for found in self.status["conditions"] if found["type"] == kind)
+
+
+def roll_out(cluster: FakeCluster, service: str, *, pods: int = 1, slot: str = "blue", ip: str = "10.0.0.7") -> None:
+    """The Deployment controller, the scheduler, the kubelet and the endpoints controller do their work."""
+    name = f"{service}-{slot}"
+    deployment = cluster.objects[ObjectId(DEPLOYMENT.name, "ml", name)]
+    counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), pods)
+    status = {"observedGeneration": deployment["metadata"]["generation"], **counts}
+    cluster.edit(DEPLOYMENT, name, status=status)
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    for number in range(pods):
+        pod = a_ready_pod(f"{name}-{number}", labels)
+        cluster.put(POD, {**pod, "status": {**pod["status"], "podIP": ip}})
+    follow(cluster, service)
+
+
+def follow(cluster: FakeCluster, service: str) -> None:
+    """The endpoints controller does its work."""
+    selector = cluster.objects[ObjectId(SERVICE.name, "ml", service)]["spec"]["selector"].items()
+    pods = [obj["metadata"] for identity, obj in cluster.objects.items() if identity.kind == "Pod"]
+    inside = [pod["name"] for pod in pods if selector <= pod["labels"].items()]
+    ready = [{"conditions": {"ready": True}, "targetRef": {"name": name}} for name in inside]
+    owned = {names.LABEL_SERVICE: service, "kubernetes.io/service-name": service}
+    metadata = {"name": f"{service}-abc", "namespace": "ml", "labels": owned}
+    cluster.put(ENDPOINT_SLICE, {"metadata": metadata, "endpoints": ready})
 
 
 def a_ready_pod(name: str, labels: dict[str, str]) -> Manifest:

@@ -227,6 +227,11 @@ class TestSmokeTest:
         gone = SmokeTestStatus(passed=[f"gone-{n}" for n in range(1000)])
         assert decided(self.about(rollout(smoke_test=gone))).asks.smoke == {"new-0"}
 
+    def test_an_answer_to_something_else_is_no_attempt(self) -> None:
+        decision = decided(self.about(rollout(), Answers(measured=(Window(), Window()))))
+        assert decision.rollout.smoke_test is None
+        assert decision.asks.smoke == {"new-0"}
+
     def test_three_failures_in_a_row_end_the_revision(self) -> None:
         status = rollout()
         for second in (0, 5, 10):

@@ -1,5 +1,6 @@
 """What is told a moment later, with what comes next; and what is told at once all the same."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from penstock import errors, names
 from penstock.api.status import InferenceServiceStatus, LastAction
 from penstock.controller.apply import Vanished
-from penstock.kinds import INFERENCE_SERVICE, POD
+from penstock.kinds import INFERENCE_SERVICE, POD, SERVICE, Manifest
 from penstock.rollout.decision import changed
 from penstock.status.status import can_wait, status
 
@@ -104,6 +105,20 @@ def one_more_pod(place: Place) -> None:
     place.cluster.put(POD, {**pod, "metadata": {**pod["metadata"], "name": "chat-blue-1"}})
 
 
+def while_writing(place: Place, happens: Callable[[], object]) -> None:
+    """Somebody edits the Service; while the next pass puts it back, that happens, once."""
+    apply = place.cluster.apply
+
+    async def once(manifest: Manifest) -> Manifest:
+        place.cluster.apply = apply  # type: ignore[method-assign]
+        written = await apply(manifest)
+        happens()
+        return written
+
+    place.cluster.apply = once  # type: ignore[method-assign]
+    place.cluster.edit(SERVICE, "chat", spec={**place.child("Service")["spec"], "selector": {}})
+
+
 class TestAPass:
     async def test_what_can_wait_is_told_with_what_comes_next(self) -> None:
         place = await a_rollout()
@@ -163,14 +178,13 @@ class TestAPass:
         one_more_pod(place)
 
         def made_anew() -> None:
-            place.while_loading = lambda: None
             spec = the_service(place.cluster)["spec"]
             place.cluster.remove(INFERENCE_SERVICE, "chat")
             place.cluster.deliver(place.store)
             metadata = {"name": "chat", "namespace": "ml", "uid": "another", "generation": 1}
             place.cluster.put(INFERENCE_SERVICE, {"metadata": metadata, "spec": spec})
 
-        place.while_loading = made_anew
+        while_writing(place, made_anew)
         for _ in range(9):
             with suppress(errors.Conflict, Vanished):
                 await place.look()
@@ -184,7 +198,7 @@ class TestAPass:
             place.cluster.edit(INFERENCE_SERVICE, "chat", status={})
             place.cluster.deliver(place.store)
 
-        place.while_loading = wiped
+        while_writing(place, wiped)
         await place.look()
         assert STATUS_WRITE in place.cluster.writes
 

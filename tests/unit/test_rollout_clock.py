@@ -1,5 +1,6 @@
 """The rollout's clock: what counts as progress, what stops it, and what happens when it jumps."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -94,6 +95,16 @@ class TestStoppedClock:
 
     def test_a_stable_service_stays_stable(self) -> None:
         assert decided(during(stable_at("v1"), rolled_out("v1", 0)), "v1", is_stopped=True).phase == "Stable"
+
+
+class TestPodsThatHaveNotBeenHeardYet:
+    def test_an_operator_that_starts_after_the_deadline_hears_the_loading_pods_before_it_gives_up(self) -> None:
+        late = T0 + DEADLINE
+        about = during(under_way(since=T0), rolling(), progress=None)
+        assert decided(about, now=late).failed is None
+        heard = replace(about, progress=Progress(bytes=7))
+        assert decided(heard, now=late).rollout.deadline_at == late + DEADLINE
+        assert decided(replace(about, progress=Progress()), now=late).failed == "v2"
 
 
 class TestClockJumps:

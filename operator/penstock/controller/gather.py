@@ -1,4 +1,4 @@
-"""Everything one pass needs to know of a service, read from the store (and from the loading pods themselves)."""
+"""Everything one pass needs to know of a service, read from the store, and what its pods have told."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from penstock.names import Slot
 from penstock.observed import http_route, parse
 from penstock.observed.values import Progress, Seen, SeenPod
 from penstock.pods.addresses import addresses
-from penstock.pods.client import PodClient
+from penstock.pods.checks import Checks
 from penstock.rollout import decide, smoke
 from penstock.rollout.replicas import scale
 from penstock.watch.store import Child, Key, Store
@@ -31,13 +31,13 @@ class Gathered:
     template: Manifest | None  # of the current revision; None if it cannot be rendered
     problems: list[validation.Problem]  # what is wrong with the spec
     smoke_test: smoke.SmokeRequest | None
-    known: object  # of the store, when all of this was read
 
 
-async def gather(
-    store: Store, key: Key, service: InferenceService, pod_client: PodClient, now: datetime, *, server_image: str
+def gather(
+    store: Store, key: Key, service: InferenceService, checks: Checks, now: datetime, *, server_image: str
 ) -> Gathered:
-    known, live = store.known_of(key, service.metadata.uid), store.children(service.metadata.uid)
+    """Waits for nobody: what the pods are asked, they answer to a later pass."""
+    live = store.children(service.metadata.uid)
     deployments = {slot: _decoded(live, DEPLOYMENT.name, names.deployment(key.name, slot)) for slot in Slot}
     autoscaler = _decoded(live, AUTOSCALER.name, key.name)
     active = _decoded(live, SERVICE.name, key.name)
@@ -48,7 +48,7 @@ async def gather(
     template = _kept(current, stored, running)
     if template is None and not problems:
         template = pod.template(service, current, server_image=server_image)
-    smoke_test = _smoke_test(service, template) if template and pod_client.can_reach_pods else None
+    smoke_test = _smoke_test(service, template) if template and checks.can_reach_pods else None
     annotations = active["metadata"].get("annotations", {}) if active else {}
     seen = Seen(
         service=service,
@@ -60,12 +60,13 @@ async def gather(
         autoscaler=parse.autoscaler(autoscaler) if autoscaler else None,
         annotations=annotations,
         templates=frozenset(stored) | frozenset(running),
-        progress=await _progress(pods, service, current, pod_client),
+        progress=_progress(checks, key, pods, service, current),
         is_smoke_tested=smoke_test is not None,
         route=http_route.parse(routed, {names.slot_service(key.name, slot): slot for slot in Slot}) if routed else None,
     )
+    seen = replace(seen, answers=checks.answers(key, seen, smoke_test))
     seen = replace(seen, fit=_fit(seen, store, key, running), room=_room(seen, store, template, now))
-    return Gathered(seen, stored, running, template, problems, smoke_test, known)
+    return Gathered(seen, stored, running, template, problems, smoke_test)
 
 
 def _decoded(live: dict[tuple[str, str], Child], kind: str, name: str) -> Manifest | None:
@@ -129,11 +130,10 @@ def _room(seen: Seen, store: Store, template: Manifest | None, now: datetime) ->
     return store.capacity.room(template["spec"], own, serving=serving)
 
 
-async def _progress(
-    pods: tuple[SeenPod, ...], service: InferenceService, current: str, pod_client: PodClient
-) -> Progress:
+def _progress(
+    checks: Checks, key: Key, pods: tuple[SeenPod, ...], service: InferenceService, current: str
+) -> Progress | None:
     """How far our own server's pods of the current revision have come; foreign servers do not tell."""
-    if service.spec.predictor.model is None:
-        return Progress()
-    loading = [pod for pod in pods if pod.is_loading and pod.revision == current]
-    return await pod_client.progress(addresses(service.metadata.namespace, loading))
+    is_ours = service.spec.predictor.model is not None
+    loading = [pod for pod in pods if is_ours and pod.is_loading and pod.revision == current]
+    return checks.progress(key, current, addresses(key.namespace, loading))

@@ -34,16 +34,13 @@ from penstock.pods.checks import Checks
 from penstock.pods.client import PodClient
 from penstock.rollout import memory, replicas
 from penstock.rollout.decide import decide
-from penstock.rollout.decision import Asks, Decision, changed
+from penstock.rollout.decision import Decision, changed
 from penstock.status import conditions
 from penstock.status.conditions import Facts, Problem
 from penstock.watch.store import Key, ObjectId, Store
 
 log = structlog.get_logger(__name__)
 
-
-# What may be asked in one pass: the smoke test, then the pods' counters, then what an A/B test of these says.
-_MOST_QUESTIONS: Final = 3
 
 _REFUSALS: Final = frozenset(
     {Reason.INVALID_SPEC, Reason.NAME_CONFLICT, Reason.QUOTA_EXCEEDED, Reason.GATEWAY_API_MISSING}
@@ -54,7 +51,8 @@ class Reconciler:
     """One pass over one service.
 
     `server_image` is what a new revision's pods run unless the spec says otherwise; `patience` is how long a status
-    that nobody waits for may be put off.
+    that nobody waits for may be put off. A pass waits for no pod: `wake` is called with the service's key when its pods
+    have answered, and the next pass decides with that.
     """
 
     def __init__(
@@ -63,17 +61,17 @@ class Reconciler:
         store: Store,
         *,
         pod_client: PodClient,
+        wake: Callable[[Key], None],
         recorder: Recorder,
         clock: Callable[[], datetime],
         server_image: str,
         patience: timedelta = PATIENCE,
     ) -> None:
         self._reporter = Reporter(cluster, store, recorder, clock, patience)
-        self._interviews = Checks(pod_client)
+        self._checks = Checks(pod_client, wake)
         self._seeded: dict[Key, str] = {}  # the version that the last seed was decided from
         self._cluster = cluster
         self._store = store
-        self._pod_client = pod_client
         self._clock = clock
         self._server_image = server_image
 
@@ -85,14 +83,15 @@ class Reconciler:
             await self._reporter.report_unreadable(key, error)
             return requeue.REFUSED_AGAIN_AFTER
         if service is None or service.metadata.deletion_timestamp is not None:
-            self._interviews.forget(key)
+            self._checks.forget(key)
             self._reporter.forget(key)
             self._seeded.pop(key, None)
             self._store.waiting_for_room.discard(key)
             return None
         # Whole seconds, as the API has them: a deadline must be the same after a round trip through the status.
         now = self._clock().replace(microsecond=0)
-        gathered, facts = await self._decide(key, service, now)
+        gathered = gather(self._store, key, service, self._checks, now, server_image=self._server_image)
+        facts = _decide(gathered.seen, now)
         if facts.paused is None:
             try:
                 problem = await self._write(service, gathered, facts)
@@ -107,39 +106,18 @@ class Reconciler:
                 await self._seed(service, facts.scale.seed, version)
                 return None
         is_current = await self._reporter.report(key, facts, now)
-        self._interviews.keep(key)
+        if gathered.seen.answers is not None:
+            self._checks.keep(key, gathered.seen.answers)
+        self._checks.ask(key, gathered.seen, gathered.smoke_test, facts.decision)
         # What stood still because it was refused goes on with the next pass, which nothing else need wake.
         is_free_again = facts.problem is None and _is_refused(service)
         if not is_current or is_free_again:
             return timedelta()
         return requeue.soonest(requeue.look_again(facts, now), self._reporter.due_in(key))
 
-    async def _decide(self, key: Key, service: InferenceService, now: datetime) -> tuple[Gathered, Facts]:
-        """Decide; where that needs to hear from pods, ask them and decide with their answers. Raises Vanished.
-
-        A smoke test that is passed may open the way to a step which begins with a look at the counters. An answer may
-        take minutes: what it is decided with is what is there by then.
-        """
-        gathered = await self._gather(key, service, now)
-        facts = _decide(gathered.seen, now)
-        for _ in range(_MOST_QUESTIONS):
-            if facts.decision.asks == Asks():
-                break
-            answers = await self._interviews.answers(key, gathered.seen, gathered.smoke_test, facts.decision.asks)
-            gathered = await self._gather(key, self._unchanged(key, service), now)
-            gathered = replace(gathered, seen=replace(gathered.seen, answers=answers))
-            facts = _decide(gathered.seen, now)
-        return gathered, facts
-
-    async def _gather(self, key: Key, service: InferenceService, now: datetime) -> Gathered:
-        return await gather(self._store, key, service, self._pod_client, now, server_image=self._server_image)
-
-    def _unchanged(self, key: Key, service: InferenceService) -> InferenceService:
-        """The service as it is now. Raises Vanished if the user has changed it: the answers were to other questions."""
-        found = self._reporter.service(key)
-        if found is None or found.metadata != service.metadata:
-            raise Vanished("the service has changed while its pods were asked")
-        return found
+    async def close(self) -> None:
+        """Ask the pods nothing any more."""
+        await self._checks.close()
 
     async def _seed(self, service: InferenceService, replicas: int, version: str) -> None:
         """Give the autoscaler a first number: without one `GET /scale` fails and it never starts.
@@ -192,9 +170,7 @@ class Reconciler:
         seen = gathered.seen
         is_move = decision.is_shared is not seen.is_shared or decision.active is not seen.active
         takes_pods_away = _takes_pods_away(seen, decision)
-        known = self._store.known_of(Key(namespace, name), service.metadata.uid)
-        if (is_move or takes_pods_away) and known != gathered.known:
-            raise Vanished(f"{name} has changed while its pods were asked")
+        held = self._store.held(ObjectId(SERVICE.name, namespace, name))  # as it was decided from
         if not is_move:
             if takes_pods_away:
                 await self._look(SERVICE, namespace, name)
@@ -202,7 +178,7 @@ class Reconciler:
             return None
         for slot in decision.selected - seen.selected_slots:
             await self._look(DEPLOYMENT, namespace, names.deployment(name, slot))
-        return self._store.held(ObjectId(SERVICE.name, namespace, name))
+        return held
 
     async def _look(self, kind: Kind, namespace: str, name: str) -> None:
         """Raises Vanished if the object is not what the store has."""

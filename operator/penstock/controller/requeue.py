@@ -7,8 +7,6 @@ from penstock.names import Reason
 from penstock.observed import causes
 from penstock.status.conditions import Facts, Problem
 
-# How often the pods of a loading model are asked for their progress.
-_PROGRESS_EVERY: Final = timedelta(seconds=3)
 # Nothing tells of an object that we have deleted ourselves.
 _WITHOUT_ITS_ROUTE: Final = timedelta(seconds=1)
 # A spec that the API server refuses will not mend itself; a quota might be raised.
@@ -26,7 +24,6 @@ def look_again(facts: Facts, now: datetime) -> timedelta | None:
         facts.decision.requeue_at - now if facts.decision.requeue_at else None,
         (patience - now) if (patience := causes.patience_ends(facts.seen, now)) else None,
         _after_problem(facts.problem) if facts.problem else None,
-        _PROGRESS_EVERY if _is_loading(facts) else None,
         _WITHOUT_ITS_ROUTE if _has_lost_its_route(facts) else None,
     ]
     return soonest(*waits)
@@ -40,12 +37,6 @@ def soonest(*waits: timedelta | None) -> timedelta | None:
 
 def _after_problem(problem: Problem) -> timedelta:
     return _TRIED_AGAIN_AFTER.get(problem.reason, REFUSED_AGAIN_AFTER)
-
-
-def _is_loading(facts: Facts) -> bool:
-    if facts.seen.service.spec.predictor.model is None:
-        return False
-    return any(pod.is_loading for pod in facts.seen.pods)
 
 
 def _has_lost_its_route(facts: Facts) -> bool:

@@ -110,7 +110,8 @@ async def _pod_client(access: PodAccess, server: ApiServer) -> AsyncIterator[Pod
         async with server.pod_proxy() as proxy:
             yield HttpPodClient(ThroughApiServer(proxy))
         return
-    async with aiohttp.ClientSession() as session:
+    # The pod client bounds its requests: one that waited for a connection would seem not to be answered.
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         yield HttpPodClient(Direct(session))
 
 
@@ -193,6 +194,7 @@ async def _lead(parts: Parts, election: LeaderElection, reflectors: list[Reflect
         parts.server,
         parts.store,
         pod_client=pod_client,
+        wake=parts.queue.add,
         recorder=EventRecorder(parts.server, instance=parts.settings.lease_identity),
         clock=clock.now,
         server_image=parts.settings.server_image,
@@ -224,7 +226,10 @@ async def _lead(parts: Parts, election: LeaderElection, reflectors: list[Reflect
         if again is not None:
             parts.queue.add_after(key, again.total_seconds())
 
-    await parts.queue.run(work, parts.settings.workers)
+    try:
+        await parts.queue.run(work, parts.settings.workers)
+    finally:
+        await reconciler.close()
 
 
 def _reflectors(parts: Parts) -> list[Reflector]:

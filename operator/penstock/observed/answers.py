@@ -18,7 +18,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the pods answered in this pass to what the decision asked them."""
+    """What the pods have answered to what an earlier decision asked them; each is used in one pass."""
 
     smoke: Mapping[str, str | None] = field(default_factory=dict)  # pod -> what was wrong, None for nothing
     measured: tuple[Window, Window] | None = (

@@ -118,7 +118,7 @@ class Seen:
     autoscaler: SeenAutoscaler | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)  # of the active Service
     templates: frozenset[str] = frozenset()  # revisions whose template is stored, or runs
-    progress: Progress = Progress()
+    progress: Progress | None = Progress()  # None: the loading pods were asked and have not answered yet
     fit: Fit | None = None  # room for one more pod; asked for only when one waits for a node
     room: Room | None = None  # for more pods of the current revision; asked for only when a plan is to be made
     is_smoke_tested: bool = False  # there is a smoke test, and pods can be reached from here

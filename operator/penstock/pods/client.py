@@ -21,7 +21,12 @@ from penstock.rollout.smoke import SmokeRequest
 
 _MOST_LOADING_PODS: Final = 8
 _MOST_PODS: Final = 64
-_MOST_AT_ONCE: Final = 8
+_MOST_AT_ONCE: Final = 8  # requests to the pods of one service
+# Requests to all pods, by what they ask: those that wait long leave room for the others. A thousand open files is all
+# that some machines allow a process.
+_MOST_SMOKE_TESTS: Final = 384
+_MOST_MEASUREMENTS: Final = 128
+_MOST_PROGRESS: Final = 256
 _PROGRESS_SECONDS: Final = 1.0
 _METRICS_SECONDS: Final = 2.0
 _LONGEST_METRICS: Final = 2 * 1024 * 1024
@@ -74,10 +79,14 @@ class HttpPodClient:
     def __init__(self, way: Way, *, port: int = names.CONTAINER_PORT) -> None:
         self._way = way
         self._port = port
+        self._smoke_tests = asyncio.Semaphore(_MOST_SMOKE_TESTS)
+        self._measurements = asyncio.Semaphore(_MOST_MEASUREMENTS)
+        self._loading = asyncio.Semaphore(_MOST_PROGRESS)
 
     async def progress(self, pods: Sequence[Address]) -> Progress:
-        found = await asyncio.gather(*(self._progress(pod) for pod in pods[:_MOST_LOADING_PODS]))
-        reports = [report for report in found if report]
+        asked = pods[:_MOST_LOADING_PODS]
+        found = await _each(asked, self._progress, seconds=_PROGRESS_SECONDS, room=self._loading)
+        reports = [report for report in found.values() if report]
         totals = [report["totalBytes"] for report in reports if _is_count(report.get("totalBytes"))]
         return Progress(
             bytes=_sum(reports, "downloadedBytes"),
@@ -88,10 +97,11 @@ class HttpPodClient:
 
     async def smoke(self, request: SmokeRequest, pods: Sequence[Address]) -> dict[str, str | None]:
         """Text that the answer must contain is looked for in its first 64 KiB. No redirect is followed."""
-        return await _each(pods, lambda pod: self._test(request, pod), seconds=request.timeout_seconds)
+        seconds = request.timeout_seconds
+        return await _each(pods, lambda pod: self._test(request, pod), seconds=seconds, room=self._smoke_tests)
 
     async def counters(self, pods: Sequence[Address]) -> dict[str, Counters]:
-        found = await _each(pods, self._counters, seconds=_METRICS_SECONDS)
+        found = await _each(pods, self._counters, seconds=_METRICS_SECONDS, room=self._measurements)
         return {pod: counters for pod, counters in found.items() if counters is not None}
 
     async def _progress(self, pod: Address) -> dict[str, Any] | None:
@@ -129,17 +139,21 @@ class HttpPodClient:
         return await asyncio.to_thread(counters.parse, body.decode(errors="replace"))
 
 
-async def _each(pods: Sequence[Address], ask: Callable[[Address], Awaitable[T]], *, seconds: float) -> dict[str, T]:
-    """The answers by pod. Only pods are asked whose turn comes within `seconds`: a pass has to end.
+async def _each(
+    pods: Sequence[Address], ask: Callable[[Address], Awaitable[T]], *, seconds: float, room: asyncio.Semaphore
+) -> dict[str, T]:
+    """The answers by pod. Only pods are asked whose turn comes within `seconds` of the first: a rollout waits for them.
 
     Of too many pods, it is always the same ones that are asked, so that counters can be compared from look to look.
     """
     places, clock = asyncio.Semaphore(_MOST_AT_ONCE), asyncio.get_running_loop().time
-    ends = clock() + seconds
+    ends: float | None = None
     answers: dict[str, T] = {}
 
     async def answer(pod: Address) -> None:
-        async with places:
+        nonlocal ends
+        async with places, room:
+            ends = clock() + seconds if ends is None else ends
             if clock() < ends:
                 answers[pod.name] = await ask(pod)
 

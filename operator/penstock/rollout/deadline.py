@@ -31,7 +31,8 @@ def ticked(
         # A pod that has become available no longer tells its bytes: the next one's are counted from here.
         loaded_bytes=(loaded if available > high_available else max(loaded, high_loaded)) or None,
     )
-    return marked, not is_halted and s.now >= deadline_at
+    # Pods that have not told their bytes yet, to an operator that has just started, may have made progress.
+    return marked, not is_halted and s.now >= deadline_at and s.seen.progress is not None
 
 
 def _clock(was: RolloutStatus, now: datetime, *, is_halted: bool) -> tuple[datetime, datetime | None]:
@@ -51,6 +52,6 @@ def _available(deployment: SeenDeployment | None, revision: str) -> int:
 
 def _loaded(s: Situation, deployment: SeenDeployment | None) -> int:
     """Bytes that the revision's pods have fetched and loaded; those of pods it is replacing are not its progress."""
-    if deployment is None or deployment.revision != s.current:
+    if deployment is None or deployment.revision != s.current or s.seen.progress is None:
         return 0
     return s.seen.progress.bytes + s.seen.progress.loaded_bytes

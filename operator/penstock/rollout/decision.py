@@ -60,7 +60,7 @@ class RolloutFields(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Asks:
-    """What the pods are to be asked before the decision can go on: the answers come with the same pass."""
+    """What the pods are to be asked before the decision can go on: the answers come with a later pass."""
 
     smoke: frozenset[str] = frozenset()  # pods to send the smoke test to
     measure: bool = False  # at the counters of both slots' pods

@@ -99,8 +99,8 @@ def can_wait(old: InferenceServiceStatus, new: InferenceServiceStatus) -> bool:
 def _news(status: InferenceServiceStatus, old: InferenceServiceStatus) -> tuple[object, ...]:
     rollout, before = status.rollout or RolloutStatus(), old.rollout or RolloutStatus()
     model = status.model_status or ModelStatus()
-    # That the traffic is on its way is news only if it does not soon arrive.
-    phase = before.phase if rollout.phase == "Switching" else rollout.phase
+    # That pods are tested, or the traffic is on its way, is news only if it takes long.
+    phase = before.phase if rollout.phase in ("Testing", "Switching") else rollout.phase
     # One pod is what a switch needs that knows of no number.
     latched = rollout.latched_replicas or 1
     return (
@@ -257,7 +257,7 @@ def _failure(causes: Sequence[Cause], old: FailureInfo | None, now: datetime) ->
 
 def _download(seen: Seen) -> Download | None:
     progress = seen.progress
-    if not progress.bytes and not progress.total_bytes:
+    if progress is None or (not progress.bytes and not progress.total_bytes):
         return None
     return Download(bytes=progress.bytes, total_bytes=progress.total_bytes, bytes_per_second=progress.bytes_per_second)
 

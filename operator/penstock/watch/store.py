@@ -104,10 +104,6 @@ class Store:
     def services(self) -> Iterator[Key]:
         return iter(tuple(self._services))
 
-    def known_of(self, key: Key, owner: str) -> object:
-        """All that is known of the service: equal to what it was before, if nothing has changed since."""
-        return self._services.get(key), self.children(owner), self.pods(key), self.endpoints(key)
-
     def is_moving(self, key: Key) -> bool:
         """A rollout of the service is under way: pods, and perhaps traffic, wait for its next step."""
         return key in self._moving
