@@ -97,10 +97,10 @@ def _asking(s: Situation, on: Decision, spec: AbTest) -> Decision:
     test, answers = s.recorded.ab_test, s.seen.answers or Answers()
     if test is None:
         return replace(on, asks=Asks(arms=True))
-    again = ab_test_statistics.next_measurement_at(told, s.seen.service.spec.rollout.analysis)
+    again = ab_test_statistics.next_measurement_at(test, s.seen.service.spec.rollout.analysis)
     # Once it is due, the answer wakes the next pass, not the time.
     wake, has_measured = again if again > s.now else None, answers.arms is not None
-    if ab_test_statistics.is_complete(told, spec):
+    if ab_test_statistics.is_complete(test, spec):
         is_due = answers.verdict is None and (has_measured or s.now >= again)
-        return replace(on, asks=Asks(judge=told if is_due else None), requeue_at=wake)
+        return replace(on, asks=Asks(judge=test if is_due else None), requeue_at=wake)
     return replace(on, asks=Asks(arms=s.now >= again and not has_measured), requeue_at=wake)

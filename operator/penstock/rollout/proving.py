@@ -23,14 +23,14 @@ def tested(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay) -
     untested = _untested(s)
     if not untested:
         return then(s)
-    told = s.recorded.smoke_test
+    status = s.recorded.smoke_test
     heard = s.seen.answers.smoke if s.seen.answers is not None else {}
     results = {pod: text for pod, text in heard.items() if pod in untested}
     if results:
-        told = smoke.record(told, results)
-        s = s.remembering(smoke_test=told.model_copy(update={"last_attempt_at": s.now}))
-        if smoke.has_failed(told):
-            why = f"revision {s.current} failed its smoke test: {told.message}"
+        status = smoke.record(status, results)
+        s = s.remembering(smoke_test=status.model_copy(update={"last_attempt_at": s.now}))
+        if smoke.has_failed(status):
+            why = f"revision {s.current} failed its smoke test: {status.message}"
             return rollback.fail(s, Reason.SMOKE_TEST_FAILED, why)
         if not _untested(s):
             return then(s)
