@@ -41,6 +41,10 @@ For the progress of loading models, the smoke test and an analysis the operator 
 cluster, or one that a NetworkPolicy keeps away from the pods; the API server must reach them |
 | `None` | not at all | no progress, no smoke test, and no data for an analysis |
 
+Pods that answer late, or never, hold up their own rollout alone: the operator asks them beside its work on other
+services, with at most 384 requests of smoke tests, 128 of measurements and 256 for progress at a time, and at most 8 of
+each to the pods of one service. An operator that takes over asks again what the one before had asked.
+
 `ApiServer` costs the right to `get` and `create` `pods/proxy` in the namespaces looked after, which the chart grants
 only then: whoever has the operator's credentials can send any request to any pod there. What else differs:
 
