@@ -70,8 +70,8 @@ WAYS_OUT: Final[Mapping[Reason, str]] = {
         "names is set where that comes from."
     ),
     Reason.CRASH_LOOPING: (
-        "The container ends by itself. Its last words: {logs}, with `-c NAME` where the message names a container "
-        "other than the model's."
+        "The container ends by itself. Its last words: {logs}, with `-c NAME` where the message names another "
+        "container than the model's."
     ),
     Reason.PROBE_FAILING: "It runs and does not become ready: see {logs}, or correct its readinessProbe.",
     Reason.ROUTE_NOT_ACCEPTED: (
