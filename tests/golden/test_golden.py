@@ -12,7 +12,7 @@ from penstock.api.v1alpha1 import InferenceService, parse
 from penstock.desired import pod, revision, validation
 from penstock.desired.children import Plan, children
 from penstock.desired.history import Stored
-from penstock.desired.serving_container import serving_container
+from penstock.desired.serving import serving_container
 from penstock.kinds import Manifest
 from penstock.names import Slot
 from penstock.rollout import replicas

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from penstock import names
 from penstock.desired.pod import template
-from penstock.desired.serving_container import serving_container
+from penstock.desired.serving import serving_container
 from penstock.kinds import Manifest
 
 from tests.builders import a_service

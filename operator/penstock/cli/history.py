@@ -12,7 +12,7 @@ from penstock import names
 from penstock.cli.layout import Colour, Paint, between, columns, plain
 from penstock.cli.objects import Rollout, SlotPods
 from penstock.cli.view import role
-from penstock.desired.serving_container import serving_container
+from penstock.desired.serving import serving_container
 from penstock.kinds import Manifest
 from penstock.names import Slot
 

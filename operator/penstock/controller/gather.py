@@ -9,7 +9,7 @@ from penstock.api.v1alpha1 import InferenceService
 from penstock.capacity.room import Fit, Room
 from penstock.desired import container, pod, revision, validation
 from penstock.desired.history import Stored
-from penstock.desired.serving_container import serving_container
+from penstock.desired.serving import serving_container
 from penstock.kinds import AUTOSCALER, CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE, Manifest
 from penstock.names import Slot
 from penstock.observed import http_route, parse

@@ -3,7 +3,7 @@
 from penstock import names
 from penstock.api.v1alpha1 import InferenceService
 from penstock.desired import container, metadata
-from penstock.desired.serving_container import serving_container
+from penstock.desired.serving import serving_container
 from penstock.kinds import SERVICE, Manifest
 
 

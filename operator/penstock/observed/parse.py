@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from penstock import names
-from penstock.desired.serving_container import serving_container
+from penstock.desired.serving import serving_container
 from penstock.kinds import Kind, Manifest
 from penstock.names import Slot
 from penstock.observed.values import Ended, Endpoints, SeenAutoscaler, SeenDeployment, SeenPod
