@@ -6,7 +6,7 @@ import ssl
 import tempfile
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import SplitResult, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from penstock import errors
 from penstock.cli.kubeconfig import Access, Unusable
@@ -24,10 +24,9 @@ class Connection:
 
     def __init__(self, access: Access) -> None:
         """Raises kubeconfig.Unusable."""
-        url = urlsplit(access.server)
-        self._prefix = url.path
+        self._http = _connection(access)
+        self._prefix = urlsplit(access.server).path
         self._headers = {"User-Agent": _AGENT, "Accept": _JSON, **access.headers}
-        self._http = _connection(url, access)
 
     def close(self) -> None:
         self._http.close()
@@ -88,25 +87,27 @@ class _SecureConnection(http.client.HTTPConnection):
         self.sock.settimeout(_ANSWER_SECONDS)
 
 
-def _connection(url: SplitResult, access: Access) -> http.client.HTTPConnection:
-    if url.scheme not in _PORTS or not url.hostname:
-        raise Unusable(f"the kubeconfig's server {access.server} is no http or https URL")
-    host, port = url.hostname, url.port or _PORTS[url.scheme]
-    hop_host, hop_port = _proxy(access.proxy) if access.proxy else (host, port)
-    if url.scheme == "http":
-        found = http.client.HTTPConnection(hop_host, hop_port, timeout=_ANSWER_SECONDS)
+def _connection(access: Access) -> http.client.HTTPConnection:
+    scheme, host, port = _address("server", access.server, "http", "https")
+    _, hop, hop_port = _address("proxy-url", access.proxy, "http") if access.proxy else (scheme, host, port)
+    if scheme == "http":
+        found = http.client.HTTPConnection(hop, hop_port, timeout=_ANSWER_SECONDS)
     else:
-        found = _SecureConnection(hop_host, hop_port, _tls(access), access.server_name or host)
+        found = _SecureConnection(hop, hop_port, _tls(access), access.server_name or host)
     if access.proxy:
         found.set_tunnel(host, port)
     return found
 
 
-def _proxy(address: str) -> tuple[str, int]:
-    url = urlsplit(address)
-    if url.scheme != "http" or not url.hostname:
-        raise Unusable(f"the kubeconfig's proxy-url {address} is no http URL")
-    return url.hostname, url.port or _PORTS["http"]
+def _address(name: str, url: str, *schemes: str) -> tuple[str, str, int]:
+    """Scheme, host and port."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in schemes and parts.hostname:
+            return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]
+    except ValueError:
+        pass
+    raise Unusable(f"the kubeconfig's {name} {url} is no URL with {' or '.join(schemes)}")
 
 
 def _tls(access: Access) -> ssl.SSLContext:
