@@ -155,6 +155,13 @@ def test_what_ends_the_phase(phase: RolloutPhase, recorded: dict[str, Any], word
     assert words in ending(phase, **recorded)
 
 
+def test_a_revision_that_stopped_serving_need_not_have_been_switched_to() -> None:
+    """A canary has a share of the traffic without any switch."""
+    (finding,) = explained(None, condition("Stalled", "True", Reason.STOPPED_SERVING)).findings
+    assert finding.way_out.startswith("Once it had traffic, or a canary's share of it, no pod")
+    assert "switch" not in finding.way_out
+
+
 def test_a_service_that_is_well_is_said_to_be() -> None:
     found = explained(stable_at("v1", message="revision v1 serves"))
     assert found.lines() == [

@@ -69,8 +69,8 @@ def _waiting(case: Case) -> str:
     if case.rollout.ab_test is not None and case.rollout.tested_at is None:
         return _compared(case.rollout.ab_test, case)
     if case.rollout.strategy == "BlueGreen" and case.rollout.tested_at is None:
-        led = "Its A/B test begins when the gateway leads marked requests to the new pods"
-        return f"{led}. {case.deadline} {case.way_back}"
+        begins = "Its A/B test begins when the gateway sends marked requests to the new pods"
+        return f"{begins}. {case.deadline} {case.way_back}"
     if opens is None:
         why = "this step has pause: true" if is_canary else "spec.rollout.blueGreen.autoPromote is false"
         return f"It goes on with {{promote}}: {why}. {case.way_back}"

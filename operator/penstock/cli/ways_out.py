@@ -31,8 +31,8 @@ WAYS_OUT: Final[Mapping[Reason, str]] = {
         "again with {retry}."
     ),
     Reason.STOPPED_SERVING: (
-        "After the switch no pod of the new revision answered any more, so the old one took over again. See {logs}; "
-        "correct the spec, or try the same revision again with {retry}."
+        "Once it had traffic, or a canary's share of it, no pod of the new revision answered any more, so the old one "
+        "took it back. See {logs}; correct the spec, or try the same revision again with {retry}."
     ),
     Reason.ROLLOUT_PAUSED: "Go on with {resume}.",
     Reason.SUSPENDED: "Set spec.suspend to false.",
