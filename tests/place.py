@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from penstock import names
-from penstock.api.v1alpha1 import InferenceService
+from penstock.api.meta import ObjectMeta
 from penstock.controller.reconcile import Reconciler
 from penstock.kinds import DEPLOYMENT, ENDPOINT_SLICE, INFERENCE_SERVICE, POD, SERVICE, Manifest
 from penstock.kube.pod_access import Address
@@ -37,6 +37,7 @@ class Place:
         self.cluster = FakeCluster()
         self.now = T0
         self.told: list[Transition] = []
+        self.internal_errors = 0
         self.asked: list[Sequence[str]] = []
         self.answer = Progress()
         self.can_reach_pods = False
@@ -64,7 +65,11 @@ class Place:
             clock=lambda: self.now,
             server_image="penstock-server:1",
             patience=self._patience,
+            on_internal_error=self.count_error,
         )
+
+    def count_error(self) -> None:
+        self.internal_errors += 1
 
     async def progress(self, pods: Sequence[Address]) -> Progress:
         self.asked.append([pod.ip for pod in pods])
@@ -81,7 +86,7 @@ class Place:
         del pods
         return {}
 
-    async def record(self, service: InferenceService, transition: Transition, now: datetime) -> None:
+    async def record(self, service: ObjectMeta, transition: Transition, now: datetime) -> None:
         del service, now
         self.told.append(transition)
 

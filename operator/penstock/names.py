@@ -108,6 +108,9 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     NAME_CONFLICT = "NameConflict"
 
+    # What is wrong in the operator itself.
+    INTERNAL_ERROR = "InternalError"
+
     # What somebody has to install.
     GATEWAY_API_MISSING = "GatewayAPIMissing"
 

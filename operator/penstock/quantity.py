@@ -6,7 +6,7 @@ so a Decimal's 28 digits hold each of them without rounding.
 """
 
 import re
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from functools import lru_cache
 
 Quantity = str | int | float
@@ -14,6 +14,8 @@ Quantity = str | int | float
 _NUMBER = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(?:([eE][+-]?\d{1,3})|([KMGTPE]i|[numkMGTPE]))?", re.ASCII)
 _BINARY = {f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", start=1)}
 _DECIMAL = {letter: Decimal(1000) ** power for power, letter in enumerate(["n", "u", "m", "", *"kMGTPE"], start=-3)}
+_MOST = Decimal(2**63 - 1)
+_NANO = Decimal("1e-9")
 _SCALE = {**_DECIMAL, **_BINARY}
 
 
@@ -25,7 +27,9 @@ def parse(quantity: Quantity) -> Decimal:
     if match is None:
         raise ValueError(f"{quantity!r} is not a Kubernetes quantity; write it like 500m, 2, 1.5 or 4Gi")
     number, exponent, suffix = match.groups()
-    return Decimal(number + (exponent or "")) * _SCALE[suffix or ""]
+    amount = Decimal(number + (exponent or "")) * _SCALE[suffix or ""]
+    # As Kubernetes does: what is beyond its range is capped, what is finer than a nano is rounded up.
+    return max(min(amount, _MOST), -_MOST).quantize(_NANO, ROUND_UP).normalize()
 
 
 def equal(one: Quantity, other: Quantity) -> bool:

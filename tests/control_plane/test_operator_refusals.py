@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from penstock.kinds import AUTOSCALER, DEPLOYMENT, POD
 
-from tests.control_plane.objects import QUOTA, Manifest, Objects, assert_condition, blockers
+from tests.control_plane.objects import QUOTA, Manifest, Objects, Refused, assert_condition, blockers
 from tests.control_plane.operator_process import Operator
 from tests.control_plane.waiting import eventually
 
@@ -27,6 +27,22 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "Near",
     ),
     "an affinity of the wrong type": ({"affinity": {"nodeAffinity": "anywhere"}}, "nodeAffinity"),
+    "a mount without a path": (
+        {"model": None, "containers": [{"image": "example/server:1", "volumeMounts": [{"name": "data"}]}]},
+        "spec.predictor.containers[0].volumeMounts[0].mountPath: is required",
+    ),
+    "an affinity without an operator": (
+        {
+            "affinity": {
+                "nodeAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": {
+                        "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone"}]}]
+                    }
+                }
+            }
+        },
+        "matchExpressions[0].operator: is required",
+    ),
     "a mount of no volume": (
         {"volumeMounts": [{"name": "missing", "mountPath": "/data"}]},
         "missing",
@@ -73,9 +89,26 @@ def test_a_refused_fragment_stalls_with_the_servers_words_and_touches_nothing(
     assert pods(objects, name) == running
     assert objects.get(DEPLOYMENT, f"{name}-blue")["metadata"]["generation"] == deployment["metadata"]["generation"]
 
-    objects.edit(name, predictor={**dict.fromkeys(fragment), "tolerations": before["spec"]["predictor"]["tolerations"]})
+    objects.patch(DEPLOYMENT, f"{name}-blue", {"spec": {"replicas": 0}})
+    eventually(lambda: assert_replicas(objects, name, 1))
+    eventually(lambda: assert_condition(objects.service(name), "Ready", "True"))
+    running = pods(objects, name)
+
+    kept = {field: before["spec"]["predictor"][field] for field in ("model", "tolerations")}
+    objects.edit(name, predictor={**dict.fromkeys(fragment), **kept})
     eventually(lambda: assert_ready(objects, name))
     assert pods(objects, name) == running
+
+
+def assert_replicas(objects: Objects, name: str, replicas: int) -> None:
+    assert objects.get(DEPLOYMENT, f"{name}-blue")["spec"]["replicas"] == replicas
+
+
+@pytest.mark.parametrize("wrong", [{"ports": [8080]}, {"ports": {"http": 8080}}, {"lifecycle": "x"}, {"resources": []}])
+def test_a_fragment_of_the_wrong_type_is_refused_on_the_spot(objects: Objects, name: str, wrong: Manifest) -> None:
+    objects.serve(name)
+    with pytest.raises(Refused, match=f"spec.predictor.containers\\[0\\].{next(iter(wrong))}"):
+        objects.edit(name, predictor={"model": None, "containers": [{"image": "example/server:1", **wrong}]})
 
 
 def test_a_new_service_with_a_refused_fragment_is_not_ready(objects: Objects, name: str) -> None:

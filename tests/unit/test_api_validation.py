@@ -101,11 +101,11 @@ def test_a_spec_that_can_be_carried_out_has_no_problem(service: InferenceService
             id="cpu use without a cpu request",
         ),
         pytest.param(
-            custom("plenty", maxReplicas=3, scaleMetric="memory"),
+            custom({"requests": {}}, maxReplicas=3, scaleMetric="memory"),
             Problem(
                 "spec.predictor.scaleMetric", f"memory is measured against the request; set {CONTAINER}.requests.memory"
             ),
-            id="resources of the wrong shape hold no request",
+            id="empty requests hold no request",
         ),
     ],
 )

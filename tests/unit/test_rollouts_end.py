@@ -328,7 +328,7 @@ class Rollouts(RuleBasedStateMachine):
         about = self._seen()
         stored = {name: Stored(number, _TEMPLATE) for name, number in self.cluster.stored.items()}
         running = dict.fromkeys(self.cluster.running(), _TEMPLATE)
-        gathered = Gathered(about, stored, running, _TEMPLATE, [], None)
+        gathered = Gathered(about, stored, running, _TEMPLATE, None, None)
         return reconcile._stored(gathered, decision)
 
     def _check_templates(self, decision: Decision) -> None:

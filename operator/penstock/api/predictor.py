@@ -18,7 +18,26 @@ VolumeMount = Annotated[
     fragment({"name": "Name of the volume to mount.", "mountPath": "Path in the container to mount it at."}),
 ]
 SecretName = Annotated[Free, fragment({"name": "Name of a Secret of type kubernetes.io/dockerconfigjson."})]
-Container = Annotated[Free, fragment({"image": "Image that serves HTTP."})]
+Container = Annotated[
+    Free,
+    fragment(
+        {"image": "Image that serves HTTP."},
+        lists={
+            "ports": "Ports that it listens on, as in a container.",
+            "env": "Environment variables, as in a container.",
+            "envFrom": "Secrets and ConfigMaps whose keys become environment variables, as in a container.",
+            "volumeMounts": "Where it mounts volumes, as in a container.",
+        },
+        objects={
+            "resources": "Compute resources, as in a container.",
+            "securityContext": "Security settings, as in a container; they win over the operator's, key by key.",
+            "lifecycle": "Hooks after its start and before its end, as in a container.",
+            "startupProbe": "When it has started, as in a container.",
+            "readinessProbe": "When it can answer, as in a container.",
+            "livenessProbe": "When it has to be restarted, as in a container.",
+        },
+    ),
+]
 
 
 class Predictor(Model):

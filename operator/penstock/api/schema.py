@@ -88,13 +88,27 @@ def rules(*each: dict[str, str]) -> dict[str, Any]:
     return {"x-kubernetes-validations": list(each)}
 
 
-def fragment(required: Mapping[str, str] | None = None) -> WithJsonSchema:
-    """A piece of the core Kubernetes API that is passed on as it is: only `required` (name -> description) is typed."""
+def fragment(
+    required: Mapping[str, str] | None = None,
+    *,
+    lists: Mapping[str, str] | None = None,
+    objects: Mapping[str, str] | None = None,
+) -> WithJsonSchema:
+    """A piece of the core Kubernetes API that is passed on as it is.
+
+    Each argument maps names to descriptions: `required` strings, and `lists` of objects and `objects` whose insides
+    are left open, so that the API server refuses what is of another type.
+    """
     schema: dict[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    if not required:
+    shapes = {"type": "string", "minLength": 1}, {"type": "array", "items": schema}, schema
+    properties = {
+        name: {**shape, "description": text}
+        for shape, named in zip(shapes, (required, lists, objects), strict=True)
+        for name, text in (named or {}).items()
+    }
+    if not properties:
         return WithJsonSchema(schema)
-    strings = {name: {"type": "string", "minLength": 1, "description": text} for name, text in required.items()}
-    return WithJsonSchema(schema | {"properties": strings, "required": list(required)})
+    return WithJsonSchema({**schema, "properties": properties, **({"required": list(required)} if required else {})})
 
 
 def without_nulls(value: Any) -> Any:

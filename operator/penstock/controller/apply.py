@@ -32,11 +32,18 @@ class Vanished(Exception):
 
 
 async def apply(
-    cluster: Cluster, store: Store, service: InferenceService, wanted: list[Manifest], *, guard: str | None = None
+    cluster: Cluster,
+    store: Store,
+    service: InferenceService,
+    wanted: list[Manifest],
+    *,
+    guard: str | None = None,
+    prunes: bool = True,
 ) -> Problem | None:
     """Write what differs and delete what is no longer wanted; what the user has to mend first, if anything.
 
-    `guard` is the version that the active Service must still have when it is written.
+    `guard` is the version that the active Service must still have when it is written. Without `prunes` nothing is
+    deleted.
     Raises Vanished, errors.ApiError, errors.Unreachable.
     """
     live = store.children(service.metadata.uid)
@@ -58,7 +65,8 @@ async def apply(
     refused = [r for r in results if isinstance(r, _Refused)]
     if refused:
         return refused[0].problem
-    await _prune(cluster, store, service, wanted, live)
+    if prunes:
+        await _prune(cluster, store, service, wanted, live)
     return None
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 import structlog
 
 from penstock import errors, names
-from penstock.api.v1alpha1 import InferenceService
+from penstock.api.meta import ObjectMeta
 from penstock.kinds import EVENT, Manifest
 from penstock.kube.api_server import Cluster
 from penstock.status.status import Transition
@@ -17,7 +17,7 @@ _LONGEST_NOTE = 1024  # The API's limit.
 
 
 class Recorder(Protocol):
-    async def record(self, service: InferenceService, transition: Transition, now: datetime) -> None: ...
+    async def record(self, service: ObjectMeta, transition: Transition, now: datetime) -> None: ...
 
 
 class EventRecorder:
@@ -27,23 +27,22 @@ class EventRecorder:
         self._cluster = cluster
         self._instance = instance[:128]
 
-    async def record(self, service: InferenceService, transition: Transition, now: datetime) -> None:
+    async def record(self, service: ObjectMeta, transition: Transition, now: datetime) -> None:
         log.info(
-            "event", service=service.metadata.name, namespace=service.metadata.namespace, reason=transition.reason,
+            "event", service=service.name, namespace=service.namespace, reason=transition.reason,
             message=transition.message,
         )  # fmt: skip
         try:
             await self._cluster.create(EVENT, _event(service, transition, now, self._instance))
         except (errors.ApiError, errors.Unreachable) as error:
-            log.warning("event not recorded", service=service.metadata.name, error=str(error))
+            log.warning("event not recorded", service=service.name, error=str(error))
 
 
-def _event(service: InferenceService, transition: Transition, now: datetime, instance: str) -> Manifest:
-    metadata = service.metadata
+def _event(service: ObjectMeta, transition: Transition, now: datetime, instance: str) -> Manifest:
     return {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.name,
-        "metadata": {"generateName": f"{metadata.name}-", "namespace": metadata.namespace},
+        "metadata": {"generateName": f"{service.name}-", "namespace": service.namespace},
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "type": "Warning" if transition.is_warning else "Normal",
         "reason": transition.reason,
@@ -54,8 +53,8 @@ def _event(service: InferenceService, transition: Transition, now: datetime, ins
         "regarding": {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
-            "name": metadata.name,
-            "namespace": metadata.namespace,
-            "uid": metadata.uid,
+            "name": service.name,
+            "namespace": service.namespace,
+            "uid": service.uid,
         },
     }

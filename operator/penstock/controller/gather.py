@@ -4,21 +4,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import structlog
+
 from penstock import names
+from penstock.api.status import RolloutStatus
 from penstock.api.v1alpha1 import InferenceService
 from penstock.capacity.room import Fit, Room
 from penstock.desired import container, pod, revision, validation
 from penstock.desired.history import Stored
 from penstock.desired.serving import serving_container
 from penstock.kinds import AUTOSCALER, CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE, Manifest
-from penstock.names import Slot
+from penstock.names import Reason, Slot
 from penstock.observed import http_route, parse
 from penstock.observed.values import Progress, Seen, SeenPod
 from penstock.pods.addresses import addresses
 from penstock.pods.checks import Checks
 from penstock.rollout import decide, smoke
 from penstock.rollout.replicas import scale
+from penstock.status.conditions import Problem
 from penstock.watch.store import Child, Key, Store
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +34,8 @@ class Gathered:
     seen: Seen
     stored: Mapping[str, Stored]
     running: Mapping[str, Manifest]  # without the slot
-    template: Manifest | None  # of the current revision; None if it cannot be rendered
-    problems: list[validation.Problem]  # what is wrong with the spec
+    template: Manifest | None  # of the revision that the pass goes by; None if there is none
+    problem: Problem | None  # why that is not the one that the spec asks for, if it is not
     smoke_test: smoke.SmokeRequest | None
 
 
@@ -43,11 +49,11 @@ def gather(
     active = _decoded(live, SERVICE.name, key.name)
     routed = _decoded(live, HTTP_ROUTE.name, key.name)
     stored, running = _stored(live, key.name), _running(deployments)
-    current, pods = revision.of(service), store.pods(key)
-    problems = validation.validate(service)
-    template = _kept(current, stored, running)
-    if template is None and not problems:
-        template = pod.template(service, current, server_image=server_image)
+    template, problem = _template(service, stored, running, server_image)
+    current = revision.of(service) if problem is None else _kept(service, stored, running)
+    if problem is not None:
+        template = _known(current, stored, running)
+    pods = store.pods(key)
     smoke_test = _smoke_test(service, template) if template and checks.can_reach_pods else None
     annotations = active["metadata"].get("annotations", {}) if active else {}
     seen = Seen(
@@ -66,7 +72,7 @@ def gather(
     )
     seen = replace(seen, answers=checks.answers(key, seen, smoke_test))
     seen = replace(seen, fit=_fit(seen, store, key, running), room=_room(seen, store, template, now))
-    return Gathered(seen, stored, running, template, problems, smoke_test)
+    return Gathered(seen, stored, running, template, problem, smoke_test)
 
 
 def _decoded(live: dict[tuple[str, str], Child], kind: str, name: str) -> Manifest | None:
@@ -97,9 +103,45 @@ def _without_slot(template: Manifest) -> Manifest:
     return {**template, "metadata": {**template["metadata"], "labels": labels}}
 
 
-def _kept(current: str, stored: Mapping[str, Stored], running: Mapping[str, Manifest]) -> Manifest | None:
+def _template(
+    service: InferenceService, stored: Mapping[str, Stored], running: Mapping[str, Manifest], server_image: str
+) -> tuple[Manifest | None, Problem | None]:
+    """The template of the revision that the spec asks for, or why there is none."""
+    problems = validation.validate(service)
+    if problems:
+        return None, Problem(Reason.INVALID_SPEC, "; ".join(f"{each.field}: {each.message}" for each in problems))
+    try:
+        asked = revision.of(service)
+        template = _known(asked, stored, running) or pod.template(service, asked, server_image=server_image)
+    except Exception as error:  # The checks have missed something: what runs goes on all the same.
+        log.exception("a pod template cannot be rendered", service=service.metadata.name)
+        why = f"spec.predictor: the pod template cannot be rendered: {type(error).__name__}: {error}"
+        return None, Problem(Reason.INTERNAL_ERROR, why)
+    return template, None
+
+
+def _known(asked: str, stored: Mapping[str, Stored], running: Mapping[str, Manifest]) -> Manifest | None:
     """A template that is stored, or runs already, is the one to go by: a fresh rendering might restart its pods."""
-    return stored[current].template if current in stored else running.get(current)
+    return stored[asked].template if asked in stored else running.get(asked)
+
+
+def _kept(service: InferenceService, stored: Mapping[str, Stored], running: Mapping[str, Manifest]) -> str:
+    """The revision to go by while the spec makes none: the one before it, which nothing that the spec says can break.
+
+    One that runs comes first. The stored one of the spec itself may never have been accepted.
+    """
+    asked, recorded = _asked(service), service.status.rollout or RolloutStatus()
+    candidates = [each for each in (recorded.current_revision, recorded.stable_revision) if each]
+    runs = [each for each in (asked, *candidates, *running) if each in running]
+    return next(iter([*runs, *(each for each in candidates if each in stored and each != asked)]), asked)
+
+
+def _asked(service: InferenceService) -> str:
+    """The revision that the spec asks for; empty if it is nested too deeply to have one."""
+    try:
+        return revision.of(service)
+    except ValueError:
+        return ""
 
 
 def _smoke_test(service: InferenceService, template: Manifest) -> smoke.SmokeRequest | None:

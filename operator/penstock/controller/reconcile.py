@@ -21,11 +21,11 @@ from penstock.controller.deferred_status import PATIENCE
 from penstock.controller.events import Recorder
 from penstock.controller.gather import Gathered, gather
 from penstock.controller.report import Reporter
-from penstock.desired import children, history
+from penstock.desired import children, history, validation
 from penstock.desired.children import Plan
 from penstock.desired.gateway import Routes
 from penstock.desired.history import Stored
-from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Kind
+from penstock.kinds import AUTOSCALER, DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Kind
 from penstock.kube.api_server import Cluster
 from penstock.names import Reason, Slot
 from penstock.observed import causes as pod_causes
@@ -52,7 +52,8 @@ class Reconciler:
 
     `server_image` is what a new revision's pods run unless the spec says otherwise; `patience` is how long a status
     that nobody waits for may be put off. A pass waits for no pod: `wake` is called with the service's key when its pods
-    have answered, and the next pass decides with that.
+    have answered, and the next pass decides with that. `on_internal_error` hears of each pass in which the operator
+    itself failed.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Reconciler:
         clock: Callable[[], datetime],
         server_image: str,
         patience: timedelta = PATIENCE,
+        on_internal_error: Callable[[], None] = lambda: None,
     ) -> None:
         self._reporter = Reporter(cluster, store, recorder, clock, patience)
         self._checks = Checks(pod_client, wake)
@@ -74,13 +76,28 @@ class Reconciler:
         self._store = store
         self._clock = clock
         self._server_image = server_image
+        self._on_internal_error = on_internal_error
 
     async def __call__(self, key: Key) -> timedelta | None:
-        """Make one pass. Returns after how long to look again, or None. Raises what the API server's failures raise."""
+        """Make one pass. Returns after how long to look again, or None.
+
+        Raises what the API server's failures raise; and any other error, once the service's own status tells of it.
+        """
+        try:
+            return await self._pass(key)
+        except (errors.ApiError, errors.Unreachable, Vanished):
+            raise
+        except Exception as error:
+            self._on_internal_error()
+            why = f"the operator failed on this service: {type(error).__name__}: {error}"
+            await self._reporter.report_undecided(key, Problem(Reason.INTERNAL_ERROR, why))
+            raise
+
+    async def _pass(self, key: Key) -> timedelta | None:
         try:
             service, version = self._reporter.service(key), self._store.version(key)
         except ValidationError as error:
-            await self._reporter.report_unreadable(key, error)
+            await self._reporter.report_undecided(key, _unreadable(error))
             return requeue.REFUSED_AGAIN_AFTER
         if service is None or service.metadata.deletion_timestamp is not None:
             self._checks.forget(key)
@@ -91,7 +108,7 @@ class Reconciler:
         # Whole seconds, as the API has them: a deadline must be the same after a round trip through the status.
         now = self._clock().replace(microsecond=0)
         gathered = gather(self._store, key, service, self._checks, now, server_image=self._server_image)
-        facts = _decide(gathered.seen, now)
+        facts = _decide(gathered, now)
         if facts.paused is None:
             try:
                 problem = await self._write(service, gathered, facts)
@@ -101,6 +118,8 @@ class Reconciler:
                     await self._reporter.report(key, facts, now, at_once=True)
                 raise
             facts = _with_problem(facts, problem, now)
+            if problem is not None and problem.reason is Reason.INTERNAL_ERROR:
+                self._on_internal_error()
             if facts.scale.seed is not None and problem is None:
                 # Our own write wakes the next pass, which then reports on the object as it is by then.
                 await self._seed(service, facts.scale.seed, version)
@@ -133,14 +152,13 @@ class Reconciler:
         log.info("seeded replicas for the autoscaler", service=str(key), replicas=replicas)
 
     async def _write(self, service: InferenceService, gathered: Gathered, facts: Facts) -> Problem | None:
-        if gathered.problems:
-            told = "; ".join(f"{problem.field}: {problem.message}" for problem in gathered.problems)
-            return Problem(Reason.INVALID_SPEC, told)
+        if gathered.problem is not None and gathered.template is None:
+            return gathered.problem  # There is nothing yet that could go on.
         decision, stored = facts.decision, _stored(gathered, facts.decision)
         gone = next((pods.revision for pods in decision.slots.values() if pods.revision not in stored), None)
         if gone is not None:
             message = f"the stored template of revision {gone} is gone; change the spec to go on"
-            return Problem(Reason.INVALID_SPEC, message)
+            return gathered.problem or Problem(Reason.INVALID_SPEC, message)
         switched = await self._confirm(service, gathered, decision)
         plan = Plan(
             active=decision.active,
@@ -151,8 +169,21 @@ class Reconciler:
             is_shared=decision.is_shared,
             routes=Routes(decision.shares, decision.variant),
         )
+        # While the spec is refused nothing is taken away: what runs goes on as it did.
+        refused = await self._apply(service, plan, guard=switched, prunes=gathered.problem is None)
+        before = _as_it_runs(plan, gathered.seen)
+        if refused is not None and refused.reason is Reason.INVALID_SPEC and before is not None:
+            await self._apply(service, before, prunes=False)
+        return gathered.problem or refused
+
+    async def _apply(
+        self, service: InferenceService, plan: Plan, *, guard: str | None = None, prunes: bool
+    ) -> Problem | None:
         wanted = children.children(service, plan)
-        return await apply(self._cluster, self._store, service, wanted, guard=switched)
+        if not validation.can_be_autoscaled(service):
+            # The autoscaler that is there has a metric.
+            wanted = [each for each in wanted if each["kind"] != AUTOSCALER.name]
+        return await apply(self._cluster, self._store, service, wanted, guard=guard, prunes=prunes)
 
     def _preview(self, service: InferenceService, decision: Decision) -> Slot | None:
         """What the preview Service is to select: made where there is time to look, and then kept to save writes."""
@@ -189,14 +220,32 @@ class Reconciler:
             raise Vanished(f"{kind} {name} has changed")
 
 
-def _decide(seen: Seen, now: datetime) -> Facts:
-    service = seen.service
+def _unreadable(error: ValidationError) -> Problem:
+    """Only an older version of the schema, or of this operator, can bring a spec here that does not parse."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    return Problem(
+        Reason.INVALID_SPEC, "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+    )
+
+
+def _decide(gathered: Gathered, now: datetime) -> Facts:
+    seen, service = gathered.seen, gathered.seen.service
     causes = pod_causes.causes(seen, now)
     scale = replicas.scale(service, sum(found.ready for found in seen.serving))
     paused = service.metadata.annotations.get(names.ANNOTATION_PAUSED)
-    is_stopped = paused is not None or scale.off is not None or _is_refused(service)
+    is_stopped = paused is not None or scale.off is not None or gathered.problem is not None or _is_refused(service)
     decision = decide(seen, causes, now, wanted=scale.replicas, is_stopped=is_stopped)
     return Facts(seen=seen, decision=decision, scale=scale, causes=causes, paused=paused)
+
+
+def _as_it_runs(plan: Plan, seen: Seen) -> Plan | None:
+    """The plan with the revision that each slot runs already: a template may be refused where a number would not be."""
+    slots = {
+        slot: replace(pods, revision=seen.slots[slot].revision)
+        for slot, pods in plan.slots.items()
+        if slot in seen.slots and seen.slots[slot].revision in plan.stored
+    }
+    return replace(plan, slots=slots) if plan.active in slots else None
 
 
 def _takes_pods_away(seen: Seen, decision: Decision) -> bool:

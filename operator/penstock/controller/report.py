@@ -3,21 +3,18 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-import structlog
 from pydantic import ValidationError
 
 from penstock import errors
-from penstock.api.meta import Condition
+from penstock.api.status import InferenceServiceStatus
 from penstock.api.v1alpha1 import InferenceService
 from penstock.controller.deferred_status import DeferredStatus
 from penstock.controller.events import Recorder
 from penstock.kinds import INFERENCE_SERVICE, Manifest
 from penstock.kube.api_server import Cluster
 from penstock.status import conditions, status
-from penstock.status.conditions import Facts
+from penstock.status.conditions import Facts, Problem
 from penstock.watch.store import Key, Store
-
-log = structlog.get_logger(__name__)
 
 
 class Reporter:
@@ -67,20 +64,36 @@ class Reporter:
             return True
         self._store.put(INFERENCE_SERVICE, written)
         for transition in status.transitions(old, new):
-            await self._recorder.record(service, transition, now)
+            await self._recorder.record(service.metadata, transition, now)
         return _is_still(service, written)
 
-    async def report_unreadable(self, key: Key, error: ValidationError) -> None:
-        """Only an older version of the schema, or of this operator, can bring a spec here that does not parse."""
-        faults = error.errors(include_url=False, include_context=False, include_input=False)
-        told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
-        raw = self._store.raw_status(key)
-        old = [Condition.model_validate(each) for each in raw.get("conditions", [])]
-        new = conditions.unreadable(old, told, self._clock().replace(microsecond=0))
-        patch = status.merge_patch(raw, {**raw, "conditions": [each.to_dict() for each in new]})
-        if patch:
-            await self._cluster.merge(INFERENCE_SERVICE, *key, {"metadata": {}, "status": patch}, subresource="status")
-            log.error("a spec that makes no sense", service=str(key), reason=told)
+    async def report_undecided(self, key: Key, problem: Problem) -> None:
+        """Report a pass that came to no decision: why, and whether pods answer. All else stays as it was last told."""
+        known = self._store.metadata(key)
+        if known is None or known.deletion_timestamp is not None:
+            return
+        now, raw = self._clock().replace(microsecond=0), self._store.raw_status(key)
+        old = _readable(raw)
+        serving = self._store.endpoints(key).ready & {pod.name for pod in self._store.pods(key) if pod.could_answer}
+        found = conditions.undecided(old.conditions, problem, known.generation, now, is_serving=bool(serving))
+        new = InferenceServiceStatus(conditions=found, phase="Degraded", observed_generation=known.generation)
+        told = {name: new.to_dict()[name] for name in ("conditions", "phase", "observedGeneration")}
+        patch = status.merge_patch(raw, {**raw, **told})
+        if not patch:
+            return
+        body = {"metadata": {"uid": known.uid}, "status": patch}
+        self._store.put(
+            INFERENCE_SERVICE, await self._cluster.merge(INFERENCE_SERVICE, *key, body, subresource="status")
+        )
+        for transition in status.transitions(old, new):
+            await self._recorder.record(known, transition, now)
+
+
+def _readable(raw: Manifest) -> InferenceServiceStatus:
+    try:
+        return InferenceServiceStatus.model_validate(raw)
+    except ValidationError:
+        return InferenceServiceStatus()
 
 
 def _is_still(service: InferenceService, written: Manifest) -> bool:

@@ -198,6 +198,7 @@ async def _lead(parts: Parts, election: LeaderElection, reflectors: list[Reflect
         recorder=EventRecorder(parts.server, instance=parts.settings.lease_identity),
         clock=clock.now,
         server_image=parts.settings.server_image,
+        on_internal_error=lambda: parts.metrics.failed(names.Reason.INTERNAL_ERROR),
     )
     parts.enqueue_now(parts.store.services())
 
@@ -218,7 +219,7 @@ async def _lead(parts: Parts, election: LeaderElection, reflectors: list[Reflect
             result = "again"
             parts.queue.add_after(key, error.retry_after)
             return
-        except Exception as error:
+        except (errors.ApiError, errors.Unreachable) as error:
             parts.metrics.failed(type(error).__name__)
             raise
         finally:

@@ -70,9 +70,11 @@ def _mapping(wanted: Mapping[str, Any], live: Mapping[str, Any], path: str) -> s
             if _is_empty(value) and key not in _TRUE_BY_DEFAULT:
                 continue
             return here
-        if key in _ATOMIC and live[key].keys() - value.keys():
+        are_maps = isinstance(value, dict) and isinstance(live[key], dict)
+        if key in _ATOMIC and are_maps and live[key].keys() - value.keys():
             return here
-        found = _quantities(value, live[key], here) if key in _QUANTITY_MAPS else _value(value, live[key], here, key)
+        is_of_quantities = key in _QUANTITY_MAPS and are_maps
+        found = _quantities(value, live[key], here) if is_of_quantities else _value(value, live[key], here, key)
         if found:
             return found
     return None
@@ -109,11 +111,14 @@ def _sequence(wanted: Sequence[Any], live: Sequence[Any], path: str, key: str) -
 
 
 def _merged(wanted: Sequence[Any], live: Sequence[Any], path: str, keys: tuple[str, ...]) -> str | None:
-    by_key = {tuple(item.get(key) for key in keys): item for item in live}
-    for item in wanted:
-        identity = tuple(item.get(key) for key in keys)
-        here = f"{path}[{'/'.join(map(str, identity))}]"
-        found = _mapping(item, by_key[identity], here) if identity in by_key else here
+    try:
+        by_key = {tuple(item.get(key) for key in keys): item for item in live}
+        pairs = [(item, by_key.get(tuple(item.get(key) for key in keys))) for item in wanted]
+    except (AttributeError, TypeError):
+        return path  # No list of objects with plain keys: it is the API server's to refuse.
+    for item, theirs in pairs:
+        here = f"{path}[{'/'.join(str(item.get(key)) for key in keys)}]"
+        found = here if theirs is None else _mapping(item, theirs, here)
         if found:
             return found
     return None
@@ -122,7 +127,7 @@ def _merged(wanted: Sequence[Any], live: Sequence[Any], path: str, keys: tuple[s
 def _same_amount(one: Any, other: Any) -> bool:
     try:
         return quantity.equal(one, other)
-    except ValueError:
+    except (TypeError, ValueError):  # Neither a number nor text, or no quantity.
         return False
 
 

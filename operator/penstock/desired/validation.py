@@ -11,6 +11,7 @@ from typing import Any
 from penstock import quantity
 from penstock.api.predictor import Predictor
 from penstock.api.v1alpha1 import InferenceService
+from penstock.desired import shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ def validate(isvc: InferenceService) -> list[Problem]:
     """Every fault of the spec, in the order of the checks; an empty list for a spec that can be carried out."""
     predictor = isvc.spec.predictor
     resources = requirements(predictor)
-    return [
+    # The other checks look into the fragments.
+    return [*malformed_fragments(predictor)] or [
         *malformed_quantities(resources),
         *negative_quantities(resources),
         *requests_above_limits(resources),
@@ -59,6 +61,17 @@ def requirements(predictor: Predictor) -> Requirements:
     return Requirements(
         "spec.predictor.containers[0].resources", _mapping(custom.get("requests")), _mapping(custom.get("limits"))
     )
+
+
+def can_be_autoscaled(isvc: InferenceService) -> bool:
+    """Whether an autoscaler would have what it measures against."""
+    predictor = isvc.spec.predictor
+    return not any(metric_without_request(predictor, requirements(predictor)))
+
+
+def malformed_fragments(predictor: Predictor) -> Iterator[Problem]:
+    for path, fault in shapes.misshapen(predictor):
+        yield Problem(path, fault)
 
 
 def malformed_quantities(resources: Requirements) -> Iterator[Problem]:
@@ -98,7 +111,7 @@ def extended_resources_that_differ(resources: Requirements) -> Iterator[Problem]
 
 def fractions_of_a_device(resources: Requirements) -> Iterator[Problem]:
     for name, amount in resources.amounts("limits").items():
-        if _is_extended(name) and amount % 1:
+        if _is_extended(name) and amount != amount.to_integral_value():
             yield Problem(f"{resources.field}.limits[{name}]", "must be a whole number of devices")
 
 

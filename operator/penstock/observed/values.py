@@ -67,6 +67,10 @@ class SeenPod:
     container: str = ""  # which one waits or has ended, if it is not the model's but a webhook's
 
     @property
+    def could_answer(self) -> bool:
+        return self.is_ready and not self.is_leaving
+
+    @property
     def is_coming(self) -> bool:
         """It has not been up yet, and nothing is known to keep it from that."""
         return not self.is_started and self.unschedulable is None and self.waiting is None and self.ended is None
@@ -163,4 +167,4 @@ class Seen:
 
     def ready(self, slot: Slot) -> tuple[SeenPod, ...]:
         """The slot's pods that could answer now."""
-        return tuple(pod for pod in self.pods if pod.slot == slot and pod.is_ready and not pod.is_leaving)
+        return tuple(pod for pod in self.pods if pod.slot == slot and pod.could_answer)

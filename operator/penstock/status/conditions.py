@@ -1,6 +1,6 @@
 """The six conditions of a service, each from the same facts. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -38,7 +38,7 @@ class Facts:
     @cached_property
     def serving(self) -> frozenset[str]:
         """Pods that answer now: ready by the kubelet *and* behind the active Service."""
-        ready = {pod.name for pod in self.seen.pods if pod.is_ready and not pod.is_leaving}
+        ready = {pod.name for pod in self.seen.pods if pod.could_answer}
         return self.seen.endpoints.ready & ready
 
     @property
@@ -100,27 +100,31 @@ def conditions(facts: Facts, now: datetime) -> list[meta.Condition]:
         Condition.STALLED: _stalled(facts),
     }
     service = facts.seen.service
-    new = [
-        meta.Condition(
-            type=kind,
-            status=status,
-            reason=reason,
-            message=message,
-            last_transition_time=now,
-            observed_generation=service.metadata.generation,
-        )
-        for kind, (status, reason, message) in verdicts.items()
-    ]
+    new = [_condition(kind, verdict, service.metadata.generation, now) for kind, verdict in verdicts.items()]
     return meta.keep_times(service.status.conditions, new)
 
 
-def unreadable(old: Iterable[meta.Condition], why: str, now: datetime) -> list[meta.Condition]:
-    """The conditions of a service whose spec makes no sense to this version: all else stays as it was last told."""
-    stalled = meta.Condition(
-        type=Condition.STALLED, status="True", reason=Reason.INVALID_SPEC, message=why, last_transition_time=now
-    )
-    new = by_type(old) | {Condition.STALLED: stalled}
+def undecided(
+    old: Sequence[meta.Condition], problem: Problem, generation: int, now: datetime, *, is_serving: bool
+) -> list[meta.Condition]:
+    """The conditions after a pass that came to no decision: all else stays as it was last told."""
+    stalled: Verdict = ("True", problem.reason, problem.message)
+    ready: Verdict = ("True", Reason.READY, "a pod answers") if is_serving else ("False", *stalled[1:])
+    verdicts = {Condition.READY: ready, Condition.PREDICTOR_READY: ready, Condition.STALLED: stalled}
+    new = by_type(old) | {kind: _condition(kind, verdict, generation, now) for kind, verdict in verdicts.items()}
     return meta.keep_times(old, new.values())
+
+
+def _condition(kind: Condition, verdict: Verdict, generation: int, now: datetime) -> meta.Condition:
+    status, reason, message = verdict
+    return meta.Condition(
+        type=kind,
+        status=status,
+        reason=reason,
+        message=message,
+        last_transition_time=now,
+        observed_generation=generation,
+    )
 
 
 def by_type(found: Iterable[meta.Condition]) -> dict[str, meta.Condition]:

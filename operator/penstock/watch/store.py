@@ -5,6 +5,7 @@ decoded only when their service is worked on. `put` and `drop` say which service
 no pass would read (another controller's heartbeat, managedFields) concerns none.
 """
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ import orjson
 from pydantic import ValidationError
 
 from penstock import names
+from penstock.api.meta import ObjectMeta
 from penstock.api.v1alpha1 import InferenceService
 from penstock.capacity import placement, requests
 from penstock.capacity.free import Capacity
@@ -89,6 +91,11 @@ class Store:
         except ValidationError:
             # A newer version may have written it, before somebody went back to this one.
             return InferenceService.model_validate({**orjson.loads(body), "status": {}})
+
+    def metadata(self, key: Key) -> ObjectMeta | None:
+        """That of the service, which can be read whatever its spec says."""
+        body = self._services.get(key)
+        return ObjectMeta.model_validate(orjson.loads(body)["metadata"]) if body else None
 
     def raw_status(self, key: Key) -> Manifest:
         """The status as the API server holds it, for comparing with a new one."""
@@ -181,7 +188,7 @@ class Store:
 
     def _put_service(self, key: Key, obj: Manifest) -> set[Key]:
         metadata = {name: obj["metadata"][name] for name in _SERVICE_METADATA if name in obj["metadata"]}
-        body = orjson.dumps({"metadata": metadata, "spec": obj["spec"], "status": obj.get("status") or {}})
+        body = _encoded({"metadata": metadata, "spec": obj["spec"], "status": obj.get("status") or {}})
         if self._services.get(key) == body:
             return set()
         self._services[key] = body
@@ -253,6 +260,14 @@ _SERVICE_METADATA = (
     "creationTimestamp",
     "deletionTimestamp",
 )
+
+
+def _encoded(service: Manifest) -> bytes:
+    try:
+        return orjson.dumps(service)
+    except orjson.JSONEncodeError:
+        # Nested beyond its bounds. The next pass cannot read it either, and the service's status says so.
+        return json.dumps(service).encode()
 
 
 def identify(kind: Kind, obj: Manifest) -> ObjectId:
