@@ -40,6 +40,7 @@ ENDPOINT_SLICE: Final = Kind("EndpointSlice", "discovery.k8s.io/v1", "endpointsl
 HTTP_ROUTE: Final = Kind("HTTPRoute", "gateway.networking.k8s.io/v1", "httproutes")
 EVENT: Final = Kind("Event", "events.k8s.io/v1", "events")
 LEASE: Final = Kind("Lease", "coordination.k8s.io/v1", "leases")
+ACCESS_REVIEW: Final = Kind("SubjectAccessReview", "authorization.k8s.io/v1", "subjectaccessreviews", namespaced=False)
 
 # What a service owns, in the order in which it is written.
 CHILDREN: Final = (CONTROLLER_REVISION, DEPLOYMENT, SERVICE, AUTOSCALER, DISRUPTION_BUDGET, HTTP_ROUTE)

@@ -45,6 +45,9 @@ ANNOTATION_FAILED_BECAUSE: Final = "penstock.dev/failed-because"
 ANNOTATION_LAST_ACTION: Final = "penstock.dev/last-action"
 # On a pod template: which container serves.
 ANNOTATION_DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
+# On the operator's Lease, for other releases: the namespaces that it serves ("*" is all), and who writes in them.
+ANNOTATION_SERVES: Final = "penstock.dev/serves"
+ANNOTATION_SERVICE_ACCOUNT: Final = "penstock.dev/service-account"
 
 CONTAINER: Final = "model"
 PORT: Final = "http"
@@ -110,6 +113,9 @@ class Reason(StrEnum):
 
     # What is wrong in the operator itself.
     INTERNAL_ERROR = "InternalError"
+
+    # What the operator itself stands still for.
+    SCOPE_CONFLICT = "ScopeConflict"
 
     # What somebody has to install.
     GATEWAY_API_MISSING = "GatewayAPIMissing"

@@ -1,5 +1,6 @@
 """The operator as a process of its own, with exactly the rights that the chart gives it."""
 
+import json
 import os
 import re
 import secrets
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +31,7 @@ class Installation:
 
     release: str
     namespace: str  # of the ServiceAccount and the Lease
-    namespaces: tuple[str, ...]  # looked after
+    namespaces: tuple[str, ...]  # looked after; none means all
     kubeconfig: Path
     rendered: str  # what was applied of the chart
 
@@ -47,11 +49,14 @@ class Installation:
         return replace(self, kubeconfig=other)
 
 
-def install(cluster: Cluster, namespaces: Sequence[str], folder: Path, *flags: str) -> Installation:
+def install(
+    cluster: Cluster, namespaces: Sequence[str], folder: Path, *flags: str, everywhere: bool = False
+) -> Installation:
     """Apply the chart's CRD, ServiceAccount and roles for these namespaces, the first of which holds the release.
 
-    The flags are Helm's.
+    The flags are Helm's. `everywhere` makes it a release for all namespaces.
     """
+    served = () if everywhere else tuple(namespaces)
     namespace, release = namespaces[0], f"penstock-{secrets.token_hex(3)}"
     rendered = rendering.helm(
         "template",
@@ -59,7 +64,7 @@ def install(cluster: Cluster, namespaces: Sequence[str], folder: Path, *flags: s
         rendering.CHART,
         f"--namespace={namespace}",
         f"--kube-version={tools.KUBERNETES_VERSION}",
-        f"--set=watchNamespaces={{{','.join(namespaces)}}}",
+        f"--set-json=watchNamespaces={json.dumps(served)}",
         *(f"--show-only=templates/{name}.yaml" for name in _RIGHTS),
         *flags,
     )
@@ -70,7 +75,7 @@ def install(cluster: Cluster, namespaces: Sequence[str], folder: Path, *flags: s
     kubeconfig = folder / f"{release}.kubeconfig"
     kubeconfig.write_text(_kubeconfig(cluster, token.strip()))
     kubeconfig.chmod(0o600)
-    return Installation(release, namespace, tuple(namespaces), kubeconfig, rendered.stdout)
+    return Installation(release, namespace, served, kubeconfig, rendered.stdout)
 
 
 def uninstall(cluster: Cluster, installation: Installation) -> None:
@@ -101,6 +106,7 @@ class Operator:
             "PENSTOCK_NAMESPACES": ",".join(installation.namespaces),
             "PENSTOCK_LEASE_NAMESPACE": installation.namespace,
             "PENSTOCK_LEASE_NAME": installation.release,
+            "PENSTOCK_SERVICE_ACCOUNT": installation.release,
             "PENSTOCK_METRICS_PORT": str(self.port),
             "PENSTOCK_LOG_FORMAT": "json",
             # Fake pods have no network.
@@ -195,6 +201,18 @@ class Operator:
     def _assert_ok(self, path: str) -> None:
         assert self.is_running, f"the operator ended:\n{self.tail()}"
         self._read(path)
+
+    def assert_refused(self, *words: str) -> None:
+        """It is not ready, and says so in these words."""
+        assert self.is_running, f"the operator ended:\n{self.tail()}"
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5).close()
+            answer = "it is ready"
+        except urllib.error.HTTPError as refused:
+            answer = refused.read().decode()
+        except OSError as error:
+            answer = repr(error)
+        assert [word for word in words if word not in answer] == [], answer
 
     def _read(self, path: str) -> str:
         """Raises AssertionError where nothing answers yet."""

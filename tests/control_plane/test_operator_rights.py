@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import yaml
-from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE
+from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, LEASE
+from penstock.kube.release import Release
 
 from tests.chart import rendering
 from tests.control_plane.audit import Audit, Request
@@ -13,6 +14,16 @@ from tests.control_plane.waiting import eventually
 
 Right = tuple[str, str, str]  # group, resource, verb
 GATEWAY = {"gateway": {"parentRefs": [{"name": "public"}]}}
+
+
+def forged(namespace: str) -> Manifest:
+    lease = {
+        "apiVersion": LEASE.api_version,
+        "kind": LEASE.name,
+        "metadata": {"name": "stranger", "namespace": namespace},
+        "spec": {"holderIdentity": "mallory", "leaseDurationSeconds": 3600},
+    }
+    return Release(namespace, "stranger", "default").marked(lease)
 
 
 def stable(objects: Objects, name: str) -> Manifest:
@@ -52,6 +63,8 @@ def test_every_right_is_used_and_no_request_is_forbidden(
     own_objects: Objects, own_installation: Installation, audit: Audit, tmp_path: Path, name: str
 ) -> None:
     """One life with everything in it: a start, every child, an update, a repair, a second life, an end."""
+    # A Lease that says it is a release's over the same namespace: it is looked into, and stops nobody.
+    own_objects.create(forged(own_objects.namespace))
     operator = Operator(own_installation, tmp_path).start().wait_until_leading()
     own_objects.serve(name, minReplicas=2, maxReplicas=3, networking=GATEWAY)
     eventually(lambda: stable(own_objects, name))

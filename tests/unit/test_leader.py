@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from penstock.kube.leader import Conflict, LeaderElection, Lease, LeaseLost, LeaseTiming
+from penstock.kube.leader import Conflict, LeaderElection, LeaseLost, LeaseTiming
+from penstock.kube.release import Lease, Release
 
 from tests.virtual_time import loop, until, virtual_time
 
@@ -64,6 +65,12 @@ class Connection:
 
         return await self._call("update", replace)
 
+    async def of_all_releases(self) -> list[Lease]:
+        return await self._call("list", lambda: [deepcopy(self.server.lease)] if self.server.lease else [])
+
+    async def may_serve(self, release: Release, namespace: str) -> bool:
+        raise AssertionError("there is no other release")
+
     async def _call(self, verb: str, act: Callable[[], T]) -> T:
         self.calls.append(verb)
         await asyncio.sleep(0.01)
@@ -88,8 +95,7 @@ class Candidate:
         self.connection = Connection(server)
         self.election = LeaderElection(
             self.connection,
-            namespace="penstock-system",
-            name="penstock",
+            release=Release("penstock-system", "penstock", "penstock"),
             identity=identity,
             now=now,
             chance=lambda: 1.0,
@@ -139,7 +145,7 @@ async def test_the_first_candidate_creates_the_lease_and_leads() -> None:
     assert server.spec["holderIdentity"] == "one"
     assert server.spec["leaseDurationSeconds"] == 15
     assert server.spec["leaseTransitions"] == 0
-    assert server.spec["acquireTime"] == "2026-01-01T00:16:40.010000Z"
+    assert server.spec["acquireTime"] == "2026-01-01T00:16:40.020000Z"
     await leader.exit()
 
 
@@ -248,7 +254,7 @@ async def test_an_edit_of_the_lease_that_leaves_the_holder_costs_nothing() -> No
     server.put({**server.lease, "metadata": {**server.lease["metadata"], "labels": {"edited": "yes"}}})
     await asyncio.sleep(60)
     assert leader.works
-    assert server.lease["metadata"]["labels"] == {"edited": "yes"}
+    assert server.lease["metadata"]["labels"]["edited"] == "yes"
     await leader.exit()
 
 

@@ -51,6 +51,10 @@ WAYS_OUT: Final[Mapping[Reason, str]] = {
     Reason.GATEWAY_API_MISSING: (
         "Install the Gateway API's definitions and a gateway that goes by them, or leave out spec.networking.gateway."
     ),
+    Reason.SCOPE_CONFLICT: (
+        "Two releases of Penstock serve the same namespaces and one of them waits: uninstall one, or set their "
+        "watchNamespaces so that they share none."
+    ),
     Reason.INSUFFICIENT_GPU: "Free GPUs, add a node that has them, or ask for fewer of them or for fewer pods.",
     Reason.UNSCHEDULABLE: (
         "Compare what the pod asks for with what nodes offer: node selector, affinity, tolerations, CPU and memory "

@@ -35,15 +35,16 @@ class Heartbeat:
 
 @asynccontextmanager
 async def serve(
-    port: int, metrics: Metrics, *, is_alive: Callable[[], bool], is_ready: Callable[[], bool]
+    port: int, metrics: Metrics, *, is_alive: Callable[[], bool], unready: Callable[[], str]
 ) -> AsyncIterator[None]:
-    """Serve until the block is left."""
+    """Serve until the block is left. `unready` says why the operator is not ready; nothing if it is."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n") if is_alive() else web.Response(status=503, text="not alive\n")
 
     async def readyz(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n") if is_ready() else web.Response(status=503, text="not synced yet\n")
+        why = unready()
+        return web.Response(status=503, text=f"{why}\n") if why else web.Response(text="ok\n")
 
     async def exposition(_: web.Request) -> web.Response:
         body, content_type = metrics.render()

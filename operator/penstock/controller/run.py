@@ -26,6 +26,7 @@ from penstock.kinds import AUTOSCALER, CHILDREN, DEPLOYMENT, ENDPOINT_SLICE, INF
 from penstock.kube.api_server import ApiServer, KubernetesLeases, connect
 from penstock.kube.leader import LeaderElection
 from penstock.kube.pod_access import Direct, ThroughApiServer
+from penstock.kube.release import Release
 from penstock.kube.throttle import TokenBucket
 from penstock.kube.workqueue import WorkQueue
 from penstock.metrics import Metrics, Snapshot
@@ -83,14 +84,28 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
         await _check_installed(server, settings)
         pod_client = await stack.enter_async_context(_pod_client(settings.pod_access, server))
         parts = Parts(settings, store, queue, metrics, server)
-        election = LeaderElection(
-            KubernetesLeases(server),
-            namespace=settings.lease_namespace,
-            name=settings.lease_name,
-            identity=settings.lease_identity,
-            timing=settings.lease_timing,
-        )
+        election = _election(settings, server)
         await _run_parts(parts, election, pod_client, kubeconfig)
+
+
+def _election(settings: Settings, server: ApiServer) -> LeaderElection:
+    recorder = EventRecorder(server, instance=settings.lease_identity)
+    pod = {
+        "apiVersion": POD.api_version,
+        "kind": POD.name,
+        "name": settings.pod_name,
+        "namespace": settings.lease_namespace,
+        **({"uid": settings.pod_uid} if settings.pod_uid else {}),
+    }
+    return LeaderElection(
+        KubernetesLeases(server),
+        release=Release(
+            settings.lease_namespace, settings.lease_name, settings.service_account, frozenset(settings.namespaces)
+        ),
+        identity=settings.lease_identity,
+        on_refused=lambda why: recorder.refused(pod, why, clock.now()),
+        timing=settings.lease_timing,
+    )
 
 
 def _others(workers: int) -> int:
@@ -121,13 +136,14 @@ async def _run_parts(parts: Parts, election: LeaderElection, pod_client: PodClie
     watchdog = Watchdog(parts.server, parts.store, enqueue=parts.enqueue_now, interval=settings.resync_seconds)
     heartbeat = health.Heartbeat()
 
-    def is_synced() -> bool:
-        return all(reflector.is_synced.is_set() for reflector in reflectors)
+    def unready() -> str:
+        is_synced = all(reflector.is_synced.is_set() for reflector in reflectors)
+        return election.refusal or ("" if is_synced else "not synced yet")
 
     def is_alive() -> bool:
         return watchdog.is_content and heartbeat.is_regular
 
-    async with health.serve(settings.metrics_port, parts.metrics, is_alive=is_alive, is_ready=is_synced):
+    async with health.serve(settings.metrics_port, parts.metrics, is_alive=is_alive, unready=unready):
         leading = asyncio.create_task(
             election.run(lambda: _lead(parts, election, reflectors, pod_client)), name="lease"
         )

@@ -66,6 +66,19 @@ class Settings(BaseModel):
         default=10, gt=0, description="After how long without renewal the leader itself stops."
     )
     lease_retry_seconds: float = Field(default=2, gt=0, description="Time between attempts to take or renew the Lease.")
+    service_account: str = Field(
+        default="penstock",
+        min_length=1,
+        max_length=253,
+        description="ServiceAccount of this operator in the Lease's namespace; other releases ask what it may write.",
+    )
+    pod_name: str = Field(
+        default_factory=socket.gethostname,
+        min_length=1,
+        max_length=253,
+        description="This operator's pod, for Events about it; by default the host name.",
+    )
+    pod_uid: str = Field(default="", max_length=128, description="Its UID, by which kubectl describe finds them.")
     server_image: str = Field(
         default=f"penstock-server:{version('penstock')}",
         pattern=_IMAGE,

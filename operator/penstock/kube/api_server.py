@@ -13,8 +13,8 @@ import orjson
 from kubernetes.aio import client, config
 
 from penstock import errors, names
-from penstock.kinds import LEASE, POD, Kind, Manifest, kind_of
-from penstock.kube import leader
+from penstock.kinds import ACCESS_REVIEW, INFERENCE_SERVICE, LEASE, POD, Kind, Manifest, kind_of
+from penstock.kube import leader, release
 from penstock.kube.pod_access import Address, Message
 from penstock.kube.throttle import TokenBucket
 from penstock.metrics import Metrics
@@ -95,6 +95,12 @@ class ApiServer:
         metadata = manifest["metadata"]
         path = kind.path(metadata["namespace"], metadata["name"])
         return await self._write("update", kind, path, manifest, method="PUT")
+
+    async def review(self, spec: Manifest) -> bool:
+        """Whether a SubjectAccessReview of that spec is allowed."""
+        body = {"apiVersion": ACCESS_REVIEW.api_version, "kind": ACCESS_REVIEW.name, "spec": spec}
+        answer = await self._call("create", ACCESS_REVIEW, ACCESS_REVIEW.path(), method="POST", body=body)
+        return bool(answer["status"]["allowed"])
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
         body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
@@ -250,20 +256,41 @@ class KubernetesLeases:
     def __init__(self, server: ApiServer) -> None:
         self._server = server
 
-    async def get(self, namespace: str, name: str) -> leader.Lease | None:
+    async def get(self, namespace: str, name: str) -> release.Lease | None:
         return await self._server.get(LEASE, namespace, name)
 
-    async def create(self, lease: leader.Lease) -> leader.Lease:
+    async def create(self, lease: release.Lease) -> release.Lease:
         try:
             return await self._server.create(LEASE, lease)
         except errors.Conflict as error:
             raise leader.Conflict(error.message) from error
 
-    async def replace(self, lease: leader.Lease) -> leader.Lease:
+    async def replace(self, lease: release.Lease) -> release.Lease:
         try:
             return await self._server.replace(LEASE, lease)
         except errors.Conflict as error:
             raise leader.Conflict(error.message) from error
+
+    async def of_all_releases(self) -> list[release.Lease]:
+        pages = self._server.pages(LEASE, None, selector=release.SELECTOR)
+        return [lease async for page in pages for lease in page["items"]]
+
+    async def may_serve(self, other: release.Release, namespace: str) -> bool:
+        attributes = {
+            "group": names.GROUP,
+            "resource": INFERENCE_SERVICE.plural,
+            "subresource": "status",
+            "verb": "patch",
+            **({"namespace": namespace} if namespace else {}),
+        }
+        # A ServiceAccount of the lease's own namespace, so that nobody can speak for one elsewhere.
+        return await self._server.review(
+            {
+                "user": f"system:serviceaccount:{other.namespace}:{other.service_account}",
+                "groups": ["system:serviceaccounts", f"system:serviceaccounts:{other.namespace}"],
+                "resourceAttributes": attributes,
+            }
+        )
 
 
 @asynccontextmanager

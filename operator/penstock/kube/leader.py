@@ -3,23 +3,27 @@
 The protocol is client-go's (k8s.io/client-go/tools/leaderelection); docs/decisions/0003-leader-election.md says why
 the Python client's own implementation is not used. Other replicas' clocks are never trusted: a lease has expired when
 *we* have seen it unchanged for its whole duration, by the monotonic clock of the running loop.
+
+Replicas of one release share one lease. Of several releases over the same namespaces one acts, too: see `_take_alone`.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
 from penstock import clock
-
-Lease = dict[str, Any]  # the JSON of a coordination.k8s.io/v1 Lease
+from penstock.kube.release import Lease, Release
 
 _NEVER = float("-inf")
+# Other releases are looked for less often than the own lease: a big cluster has a lease for each of its nodes.
+_REFUSED_PAUSE: Final = 5
+_UNREAD: Final = "the Lease has not been read yet"
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +37,7 @@ class LeaseLost(Exception):
 
 
 class Leases(Protocol):
-    """The API calls that election needs: the verbs get, create and update on `leases`."""
+    """The API calls that election needs: get, create, update and list on `leases`, and a review of others' rights."""
 
     async def get(self, namespace: str, name: str) -> Lease | None:
         """Return the lease, or None when there is none."""
@@ -43,6 +47,12 @@ class Leases(Protocol):
 
     async def replace(self, lease: Lease) -> Lease:
         """Update and return it. Raises Conflict when its metadata.resourceVersion is not the current one."""
+
+    async def of_all_releases(self) -> list[Lease]:
+        """Return the leases of every release in the cluster, as they are now."""
+
+    async def may_serve(self, release: Release, namespace: str) -> bool:
+        """Whether the API server lets that release write the status of services there; empty is everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,31 +68,41 @@ class LeaseTiming:
             raise ValueError("lease times must satisfy duration > renew deadline > 1.2 * retry period > 0")
 
 
+async def _tell_nobody(_: str) -> None:
+    return
+
+
 class LeaderElection:
-    """One candidate for one lease. `identity` must be unique among the processes alive."""
+    """One candidate for the lease of its release. `identity` must be unique among the processes alive.
+
+    `on_refused` hears, once for each reason, why this release may not act.
+    """
 
     def __init__(
         self,
         leases: Leases,
         *,
-        namespace: str,
-        name: str,
+        release: Release,
         identity: str,
+        on_refused: Callable[[str], Awaitable[None]] = _tell_nobody,
         timing: LeaseTiming | None = None,
         now: Callable[[], datetime] = clock.now,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._leases = leases
-        self._namespace = namespace
-        self._name = name
+        self._release = release
         self._identity = identity
+        self._on_refused = on_refused
         self._timing = timing or LeaseTiming()
         self._now = now
         self._chance = chance
         self._held: Lease | None = None  # as our last write returned it; its resourceVersion guards the next
+        self._sent = _NEVER  # loop time of the last attempt to write
         self._renewed = _NEVER  # loop time at which the last successful write was *sent*
-        self._seen: Lease = {}  # the spec of another's lease as last seen, and the loop time when it became so
-        self._seen_at = 0.0
+        # The specs of others' leases as last seen, by namespace and name, and the loop time when they became so.
+        self._seen: dict[tuple[str, str], tuple[Lease, float]] = {}
+        # Why this process neither leads nor stands by for one of its own release that does; empty if it does.
+        self.refusal = _UNREAD
 
     @property
     def is_leader(self) -> bool:
@@ -98,10 +118,10 @@ class LeaderElection:
         try:
             while not await self._attempt():
                 await self._pause()
-            log.info("leading", lease=self._name, identity=self._identity)
+            log.info("leading", lease=str(self._release), identity=self._identity)
             await self._hold(lead)
         finally:
-            await self._release()
+            await self._give_back()
 
     async def _hold(self, lead: Callable[[], Coroutine[Any, Any, None]]) -> None:
         leading = asyncio.create_task(lead(), name="lead")
@@ -109,7 +129,7 @@ class LeaderElection:
         try:
             await asyncio.wait({leading, renewing}, return_when=asyncio.FIRST_COMPLETED)
             if not leading.done():
-                raise LeaseLost(f"lease {self._namespace}/{self._name} was taken over, or not renewed in time")
+                raise LeaseLost(f"lease {self._release} was taken over, or not renewed in time")
             await leading
         finally:
             await self._stop(leading)
@@ -131,42 +151,92 @@ class LeaderElection:
 
     async def _pause(self) -> None:
         # Candidates that started together must not stay in step.
-        await asyncio.sleep(self._timing.retry * (1 + 0.2 * self._chance()))
+        period = self._timing.retry * (_REFUSED_PAUSE if self.refusal not in ("", _UNREAD) else 1)
+        await asyncio.sleep(period * (1 + 0.2 * self._chance()))
 
     async def _attempt(self) -> bool:
         """Try once to take or renew the lease; no answer and no error from the API server ends the trying."""
-        sent = asyncio.get_running_loop().time()
+        # Half the deadline while leading, so that one lost connection leaves time for a second attempt.
+        limit = self._timing.renew_deadline / (2 if self.is_leader else 1)
         try:
-            # Half the deadline, so that one lost connection leaves time for a second attempt.
-            async with asyncio.timeout(self._timing.renew_deadline / 2):
+            async with asyncio.timeout(limit):
                 held = await self._take()
         except Exception as error:  # noqa: BLE001 - an API server that is down must not end the process.
             # After a conflict or a lost answer our copy may be old: read before the next write.
             self._held = None
-            log.warning("lease not written", lease=self._name, error=repr(error))
+            log.warning("lease not written", lease=str(self._release), error=repr(error))
             return False
         self._held = held
-        self._renewed = _NEVER if held is None else sent
+        self._renewed = _NEVER if held is None else self._sent
         return held is not None
 
     async def _take(self) -> Lease | None:
         # While leading, the copy that our last write returned saves a read every two seconds.
-        lease = self._held or await self._leases.get(self._namespace, self._name)
+        lease = self._held or await self._leases.get(self._release.namespace, self._release.lease)
+        if lease is not None and not self._is_free(lease):
+            await self._is_refused_by(None)  # A replica of this release has the lease, and so the right to act.
+            return None
+        if lease is not None and self.is_leader:
+            return await self._write(lease)
+        return await self._take_alone(lease)
+
+    async def _take_alone(self, lease: Lease | None) -> Lease | None:
+        """Take the lease unless another release acts in a namespace of ours.
+
+        Each release writes its own lease and then looks at the others': of two that do so at the same time, the second
+        to write sees the first. The look before the write leaves the lease of a release that waits alone.
+        """
+        if await self._is_refused_by(await self._rival()):
+            return None
+        held = await self._write(lease)
+        rival = await self._rival()
+        if not await self._is_refused_by(rival):
+            return held
+        # Of several that see each other the first by name keeps its lease, so that they do not step back for ever.
+        if rival is not None and str(rival) < str(self._release):
+            await self._leases.replace(self._freed(held))
+        return None
+
+    async def _write(self, lease: Lease | None) -> Lease:
+        self._sent = asyncio.get_running_loop().time()
         if lease is None:
             return await self._leases.create(self._claimed({}))
-        if not self._is_free(lease.get("spec", {})):
-            return None
         return await self._leases.replace(self._claimed(lease))
 
-    def _is_free(self, spec: Lease) -> bool:
+    async def _rival(self) -> Release | None:
+        """The first by name of the releases that act, or are about to, in a namespace of ours."""
+        leases = {str(Release.of(lease)): lease for lease in await self._leases.of_all_releases()}
+        for _, lease in sorted(leases.items()):
+            other = Release.of(lease)
+            shared = self._release.shared_with(other)
+            if str(other) == str(self._release) or shared is None or self._is_free(lease):
+                continue
+            # Whoever may write Leases in a namespace of their own could say anything in one.
+            if await self._leases.may_serve(other, shared):
+                return other
+        return None
+
+    async def _is_refused_by(self, rival: Release | None) -> bool:
+        why = self._release.refusal(rival) if rival else ""
+        if why and why != self.refusal:
+            log.warning("not leading", lease=str(self._release), reason=why)
+            await self._on_refused(why)
+        self.refusal = why
+        return rival is not None
+
+    def _is_free(self, lease: Lease) -> bool:
+        spec, metadata = lease.get("spec", {}), lease["metadata"]
         holder = spec.get("holderIdentity")
         if not holder or holder == self._identity:
             return True
         now = asyncio.get_running_loop().time()
-        if spec != self._seen:
-            self._seen, self._seen_at = spec, now
+        key = (metadata["namespace"], metadata["name"])
+        seen, since = self._seen.get(key, ({}, now))
+        if spec != seen:
+            since = now
+        self._seen[key] = (spec, since)
         duration: float = spec.get("leaseDurationSeconds", self._timing.duration)
-        return now - self._seen_at > duration
+        return now - since > duration
 
     def _claimed(self, lease: Lease) -> Lease:
         """Return the lease as held by us from now on."""
@@ -175,7 +245,7 @@ class LeaderElection:
         is_ours = spec.get("holderIdentity") == self._identity
         transitions = spec.get("leaseTransitions", 0)
         return _with_spec(
-            lease or self._blank(),
+            self._release.marked(lease or self._blank()),
             holderIdentity=self._identity,
             leaseDurationSeconds=int(self._timing.duration),
             acquireTime=spec.get("acquireTime", now) if is_ours else now,
@@ -184,34 +254,35 @@ class LeaderElection:
         )
 
     def _blank(self) -> Lease:
-        metadata = {"name": self._name, "namespace": self._namespace}
+        metadata = {"name": self._release.lease, "namespace": self._release.namespace}
         return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
+
+    def _freed(self, lease: Lease) -> Lease:
+        return _with_spec(lease, holderIdentity="", leaseDurationSeconds=1, renewTime=_micro_time(self._now()))
 
     async def _stop(self, leading: asyncio.Task[None]) -> None:
         """Cancel the work and await it, but no longer than until the lease has expired for the others."""
         leading.cancel()
         stopped, late = await asyncio.wait({leading}, timeout=self._timing.duration - self._timing.renew_deadline)
         if late:
-            log.error("the work did not stop in time", lease=self._name)
+            log.error("the work did not stop in time", lease=str(self._release))
         for task in stopped:
             if not task.cancelled() and (error := task.exception()):
-                log.error("the work failed", lease=self._name, error=repr(error))
+                log.error("the work failed", lease=str(self._release), error=repr(error))
 
-    async def _release(self) -> None:
+    async def _give_back(self) -> None:
         """Free the lease for the next candidate, if it is ours."""
         self._renewed = _NEVER
         try:
             async with asyncio.timeout(self._timing.retry):
-                lease = await self._leases.get(self._namespace, self._name)
+                lease = await self._leases.get(self._release.namespace, self._release.lease)
                 if lease is None or lease["spec"].get("holderIdentity") != self._identity:
                     return
-                now = _micro_time(self._now())
-                released = _with_spec(lease, holderIdentity="", leaseDurationSeconds=1, renewTime=now)
-                await self._leases.replace(released)
+                await self._leases.replace(self._freed(lease))
         except Exception as error:  # noqa: BLE001 - it expires by itself.
-            log.warning("lease not released", lease=self._name, error=repr(error))
+            log.warning("lease not released", lease=str(self._release), error=repr(error))
             return
-        log.info("lease released", lease=self._name)
+        log.info("lease released", lease=str(self._release))
 
 
 def _with_spec(lease: Lease, **fields: Any) -> Lease:
