@@ -8,6 +8,7 @@ from typing import Any
 from penstock import names
 from penstock.api.meta import ObjectMeta
 from penstock.controller.reconcile import Reconciler
+from penstock.desired.installation import Installation
 from penstock.kinds import DEPLOYMENT, ENDPOINT_SLICE, INFERENCE_SERVICE, POD, SERVICE, Manifest
 from penstock.kube.pod_access import Address
 from penstock.observed.counters import Counters
@@ -63,7 +64,7 @@ class Place:
             wake=self.woken.add,
             recorder=self,
             clock=lambda: self.now,
-            server_image="penstock-server:1",
+            installation=Installation("penstock-server:1"),
             patience=self._patience,
             on_internal_error=self.count_error,
         )

@@ -57,7 +57,9 @@ class Metrics:
             registry=self._registry,
         )
         requests = self._counter("penstock_api_requests", "Requests to the API server.", ["verb", "resource", "code"])
-        errors = self._counter("penstock_errors", "Failed passes, by reason; InternalError is the operator's own failure.", ["reason"])
+        errors = self._counter(
+            "penstock_errors", "Failed passes, by reason; InternalError is the operator's own failure.", ["reason"]
+        )
         events = self._counter("penstock_watch_events", "Watch events received.", ["kind", "type"])
         # Resolving labels takes a lock and a lookup by strings: each combination once is enough.
         self._reconcile = cache(reconcile.labels)

@@ -117,6 +117,9 @@ class Reason(StrEnum):
     # What the operator itself stands still for.
     SCOPE_CONFLICT = "ScopeConflict"
 
+    # What the installation does not allow.
+    ROUTE_NOT_ALLOWED = "RouteNotAllowed"
+
     # What somebody has to install.
     GATEWAY_API_MISSING = "GatewayAPIMissing"
 

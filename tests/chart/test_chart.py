@@ -20,6 +20,8 @@ REFUSED = {
     "a tag with a space": ("image.tag=a b", "tag"),
     "a pull policy that Kubernetes does not have": ("image.pullPolicy=Sometimes", "pullPolicy"),
     "a namespace in capitals": ("watchNamespaces={Team}", "watchNamespaces"),
+    "a Gateway without its namespace": ("networking.allowedGateways={public}", "allowedGateways"),
+    "a domain with a wildcard": ("networking.allowedHostSuffixes={*.example.com}", "allowedHostSuffixes"),
     "an unknown setting": ("settings.worker=3", "worker"),
     "a log level that the operator does not have": ("settings.logLevel=loud", "logLevel"),
     "a way to the pods that there is not": ("settings.podAccess=Tunnel", "podAccess"),
@@ -67,8 +69,11 @@ def test_every_setting_of_the_chart_is_one_that_the_operator_reads() -> None:
     settings = Settings.from_env(environment)
 
     assert settings.model_dump(
-        include={"namespaces", "workers", "api_qps", "api_burst", "resync_seconds", "pod_access"}
-    ) == {
+        exclude={name for name in Settings.model_fields if name.startswith(("lease", "log", "metrics", "pod_", "serv"))}
+    ) | {"pod_access": settings.pod_access} == {
+        "fixed_users": False,
+        "allowed_gateways": ("gateways/public", "gateways/internal"),
+        "allowed_host_suffixes": ("models.example.com",),
         "namespaces": ("team-a", "team-b"),
         "workers": 4,
         "api_qps": 12.5,
@@ -91,6 +96,25 @@ def test_every_pod_passes_the_restricted_pod_security_standard(flags: tuple[str,
                 "readOnlyRootFilesystem": True,
                 "capabilities": {"drop": ["ALL"]},
             }
+
+
+def test_the_users_of_pods_can_be_left_to_the_cluster() -> None:
+    """OpenShift's restricted-v2 admits no pod that names a user outside its namespace's range."""
+    assert [pod["securityContext"]["runAsUser"] for pod in rendering.pods()] == [65532, 65532]
+    for pod in rendering.pods("--set=fixedUsers=false"):
+        assert pod["securityContext"].keys() == {"runAsNonRoot", "seccompProfile"}
+    (container,) = one("Deployment", "--set=fixedUsers=false")["spec"]["template"]["spec"]["containers"]
+    assert {"name": "PENSTOCK_FIXED_USERS", "value": "false"} in container["env"]
+
+
+@pytest.mark.parametrize(("flags", "is_aggregated"), [((), True), (("--set=userRoles.aggregateEdit=false",), False)])
+def test_writing_services_can_be_left_out_of_the_roles_edit_and_admin(
+    flags: tuple[str, ...], is_aggregated: bool
+) -> None:
+    (edit,) = [o for o in rendering.objects(*flags) if o["metadata"]["name"] == "penstock-edit"]
+    aggregations = {label for label in edit["metadata"]["labels"] if label.startswith("rbac.authorization.k8s.io/")}
+    assert bool(aggregations) is is_aggregated
+    assert edit["rules"][0]["verbs"] == ["create", "update", "patch", "delete", "deletecollection"]
 
 
 def test_the_definition_outlives_the_release() -> None:

@@ -9,6 +9,7 @@ from penstock import errors, names
 from penstock.controller import requeue
 from penstock.controller.apply import Vanished
 from penstock.desired import pod
+from penstock.desired.installation import Installation
 from penstock.kinds import (
     CONTROLLER_REVISION,
     DEPLOYMENT,
@@ -436,7 +437,7 @@ class TestRollouts:
     async def test_an_operator_with_another_server_image_restarts_nothing(self) -> None:
         place = await self.ready()
         before = place.child("Deployment", "chat-blue")
-        place.reconcile._server_image = "penstock-server:2"
+        place.reconcile._installation = Installation("penstock-server:2")
         await place.settle()
         assert place.child("Deployment", "chat-blue") == before
 
@@ -459,7 +460,7 @@ class TestRollouts:
         place = await self.ready()
         before = place.child("Deployment", "chat-blue")["spec"]["template"]
         place.cluster.remove(CONTROLLER_REVISION, f"chat-{place.template_revision}")
-        place.reconcile._server_image = "penstock-server:2"
+        place.reconcile._installation = Installation("penstock-server:2")
         await place.settle()
         assert place.child("ControllerRevision", f"chat-{place.template_revision}")
         assert place.child("Deployment", "chat-blue")["spec"]["template"] == before

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from penstock.api.model import ModelSpec
 from penstock.api.rollout import DeploymentStrategy
-from penstock.api.schema import Fragment, Free, Model, fragment, rule, rules
+from penstock.api.schema import Fragment, Free, Model, Overrides, fragment, rule, rules
 
 ScaleMetric = Literal["rps", "concurrency", "queueDepth", "cpu", "memory"]
 
@@ -163,8 +163,12 @@ class Predictor(Model):
     scheduler_name: str | None = Field(
         default=None, max_length=253, description="Scheduler that places the pods. Default: the cluster's own."
     )
-    security_context: Fragment | None = Field(
-        default=None, description="Security settings of the pod, as in a pod; they win over the operator's, key by key."
+    security_context: Overrides | None = Field(
+        default=None,
+        description=(
+            "Security settings of the pod, as in a pod; they win over the operator's, key by key. A key that is null "
+            "takes the operator's away, and leaves the choice to the cluster."
+        ),
     )
     volumes: list[Volume] = Field(default_factory=list, description="Further volumes of the pod, as in a pod.")
     volume_mounts: list[VolumeMount] = Field(

@@ -122,6 +122,14 @@ def without_nulls(value: Any) -> Any:
 Free = Annotated[dict[str, Any], AfterValidator(without_nulls)]
 Fragment = Annotated[Free, fragment()]
 
+
+def _without_inner_nulls(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: without_nulls(item) for key, item in value.items()}
+
+
+# One that is laid over the operator's own: there a null of the first level says something.
+Overrides = Annotated[dict[str, Any], AfterValidator(_without_inner_nulls), fragment()]
+
 # The grammar of resource.Quantity, as the Kubernetes API documents it.
 Quantity = (
     int

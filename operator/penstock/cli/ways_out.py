@@ -51,6 +51,10 @@ WAYS_OUT: Final[Mapping[Reason, str]] = {
     Reason.GATEWAY_API_MISSING: (
         "Install the Gateway API's definitions and a gateway that goes by them, or leave out spec.networking.gateway."
     ),
+    Reason.ROUTE_NOT_ALLOWED: (
+        "Correct the field that the message names, or have the bounds of this installation extended (the chart's value "
+        "networking). The model is served meanwhile, without its route."
+    ),
     Reason.SCOPE_CONFLICT: (
         "Two releases of Penstock serve the same namespaces and one of them waits: uninstall one, or set their "
         "watchNamespaces so that they share none."

@@ -12,6 +12,7 @@ from penstock.api.v1alpha1 import InferenceService
 from penstock.capacity.room import Fit, Room
 from penstock.desired import container, pod, revision, validation
 from penstock.desired.history import Stored
+from penstock.desired.installation import Installation
 from penstock.desired.serving import serving_container
 from penstock.kinds import AUTOSCALER, CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE, Manifest
 from penstock.names import Reason, Slot
@@ -40,7 +41,7 @@ class Gathered:
 
 
 def gather(
-    store: Store, key: Key, service: InferenceService, checks: Checks, now: datetime, *, server_image: str
+    store: Store, key: Key, service: InferenceService, checks: Checks, now: datetime, *, installation: Installation
 ) -> Gathered:
     """Waits for nobody: what the pods are asked, they answer to a later pass."""
     live = store.children(service.metadata.uid)
@@ -49,7 +50,7 @@ def gather(
     active = _decoded(live, SERVICE.name, key.name)
     routed = _decoded(live, HTTP_ROUTE.name, key.name)
     stored, running = _stored(live, key.name), _running(deployments)
-    template, problem = _template(service, stored, running, server_image)
+    template, problem = _template(service, stored, running, installation)
     current = revision.of(service) if problem is None else _kept(service, stored, running)
     if problem is not None:
         template = _known(current, stored, running)
@@ -104,7 +105,7 @@ def _without_slot(template: Manifest) -> Manifest:
 
 
 def _template(
-    service: InferenceService, stored: Mapping[str, Stored], running: Mapping[str, Manifest], server_image: str
+    service: InferenceService, stored: Mapping[str, Stored], running: Mapping[str, Manifest], installation: Installation
 ) -> tuple[Manifest | None, Problem | None]:
     """The template of the revision that the spec asks for, or why there is none."""
     problems = validation.validate(service)
@@ -112,7 +113,9 @@ def _template(
         return None, Problem(Reason.INVALID_SPEC, "; ".join(f"{each.field}: {each.message}" for each in problems))
     try:
         asked = revision.of(service)
-        template = _known(asked, stored, running) or pod.template(service, asked, server_image=server_image)
+        template = _known(asked, stored, running) or pod.template(
+            service, asked, server_image=installation.server_image, has_fixed_user=installation.fixed_users
+        )
     except Exception as error:  # The checks have missed something: what runs goes on all the same.
         log.exception("a pod template cannot be rendered", service=service.metadata.name)
         why = f"spec.predictor: the pod template cannot be rendered: {type(error).__name__}: {error}"

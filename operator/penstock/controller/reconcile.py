@@ -25,7 +25,8 @@ from penstock.desired import children, history, validation
 from penstock.desired.children import Plan
 from penstock.desired.gateway import Routes
 from penstock.desired.history import Stored
-from penstock.kinds import AUTOSCALER, DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Kind
+from penstock.desired.installation import Installation, forbidden_routes
+from penstock.kinds import AUTOSCALER, DEPLOYMENT, HTTP_ROUTE, INFERENCE_SERVICE, SERVICE, Kind
 from penstock.kube.api_server import Cluster
 from penstock.names import Reason, Slot
 from penstock.observed import causes as pod_causes
@@ -43,17 +44,22 @@ log = structlog.get_logger(__name__)
 
 
 _REFUSALS: Final = frozenset(
-    {Reason.INVALID_SPEC, Reason.NAME_CONFLICT, Reason.QUOTA_EXCEEDED, Reason.GATEWAY_API_MISSING}
+    {
+        Reason.INVALID_SPEC,
+        Reason.NAME_CONFLICT,
+        Reason.QUOTA_EXCEEDED,
+        Reason.GATEWAY_API_MISSING,
+        Reason.ROUTE_NOT_ALLOWED,
+    }
 )
 
 
 class Reconciler:
     """One pass over one service.
 
-    `server_image` is what a new revision's pods run unless the spec says otherwise; `patience` is how long a status
-    that nobody waits for may be put off. A pass waits for no pod: `wake` is called with the service's key when its pods
-    have answered, and the next pass decides with that. `on_internal_error` hears of each pass in which the operator
-    itself failed.
+    `installation` is what holds for all services; `patience` is how long a status that nobody waits for may be put off.
+    A pass waits for no pod: `wake` is called with the service's key when its pods have answered, and the next pass
+    decides with that. `on_internal_error` hears of each pass in which the operator itself failed.
     """
 
     def __init__(
@@ -65,7 +71,7 @@ class Reconciler:
         wake: Callable[[Key], None],
         recorder: Recorder,
         clock: Callable[[], datetime],
-        server_image: str,
+        installation: Installation,
         patience: timedelta = PATIENCE,
         on_internal_error: Callable[[], None] = lambda: None,
     ) -> None:
@@ -75,7 +81,7 @@ class Reconciler:
         self._cluster = cluster
         self._store = store
         self._clock = clock
-        self._server_image = server_image
+        self._installation = installation
         self._on_internal_error = on_internal_error
 
     async def __call__(self, key: Key) -> timedelta | None:
@@ -107,7 +113,7 @@ class Reconciler:
             return None
         # Whole seconds, as the API has them: a deadline must be the same after a round trip through the status.
         now = self._clock().replace(microsecond=0)
-        gathered = gather(self._store, key, service, self._checks, now, server_image=self._server_image)
+        gathered = gather(self._store, key, service, self._checks, now, installation=self._installation)
         facts = _decide(gathered, now)
         if facts.paused is None:
             try:
@@ -183,7 +189,13 @@ class Reconciler:
         if not validation.can_be_autoscaled(service):
             # The autoscaler that is there has a metric.
             wanted = [each for each in wanted if each["kind"] != AUTOSCALER.name]
-        return await apply(self._cluster, self._store, service, wanted, guard=guard, prunes=prunes)
+        forbidden = forbidden_routes(service, self._installation)
+        if forbidden:
+            wanted = [each for each in wanted if each["kind"] != HTTP_ROUTE.name]
+        problem = await apply(self._cluster, self._store, service, wanted, guard=guard, prunes=prunes)
+        if problem is None and forbidden:
+            return Problem(Reason.ROUTE_NOT_ALLOWED, "; ".join(f"{each.field}: {each.message}" for each in forbidden))
+        return problem
 
     def _preview(self, service: InferenceService, decision: Decision) -> Slot | None:
         """What the preview Service is to select: made where there is time to look, and then kept to save writes."""

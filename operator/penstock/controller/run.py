@@ -213,7 +213,7 @@ async def _lead(parts: Parts, election: LeaderElection, reflectors: list[Reflect
         wake=parts.queue.add,
         recorder=EventRecorder(parts.server, instance=parts.settings.lease_identity),
         clock=clock.now,
-        server_image=parts.settings.server_image,
+        installation=parts.settings.installation,
         on_internal_error=lambda: parts.metrics.failed(names.Reason.INTERNAL_ERROR),
     )
     parts.enqueue_now(parts.store.services())

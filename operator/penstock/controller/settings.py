@@ -14,9 +14,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from penstock import logs
+from penstock.desired.installation import Installation
 from penstock.kube.leader import LeaseTiming
 
 _IMAGE = r"^[a-z0-9]([a-zA-Z0-9._/:-]*[a-zA-Z0-9])?(@sha256:[0-9a-f]{64})?$"
+_HOST = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+_GATEWAY = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"
 _NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 
 PodAccess = Literal["Direct", "ApiServer", "None"]
@@ -84,6 +87,18 @@ class Settings(BaseModel):
         pattern=_IMAGE,
         description="Image of the model server, by tag or by digest.",
     )
+    fixed_users: bool = Field(
+        default=True,
+        description="Run model pods as the server's own user, 10001; false leaves it to the cluster (OpenShift).",
+    )
+    allowed_gateways: Annotated[tuple[Annotated[str, Field(pattern=_GATEWAY)], ...], BeforeValidator(_split)] = Field(
+        default=(),
+        description="Gateways that routes may be attached to, as NAMESPACE/NAME, separated by commas; none means any.",
+    )
+    allowed_host_suffixes: Annotated[tuple[Annotated[str, Field(pattern=_HOST)], ...], BeforeValidator(_split)] = Field(
+        default=(),
+        description="Domains that the hosts of routes must be or be under, separated by commas; none means any.",
+    )
     pod_access: PodAccess = Field(
         default="Direct",
         description=(
@@ -96,6 +111,12 @@ class Settings(BaseModel):
     log_format: logs.Format = Field(
         default="auto", description="json, console, or auto: console on a terminal, else json."
     )
+
+    @property
+    def installation(self) -> Installation:
+        return Installation(
+            self.server_image, self.fixed_users, frozenset(self.allowed_gateways), self.allowed_host_suffixes
+        )
 
     @property
     def lease_timing(self) -> LeaseTiming:

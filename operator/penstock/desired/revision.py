@@ -31,7 +31,9 @@ def pod_affecting(service: InferenceService) -> dict[str, Any]:
         mode="json", by_alias=True, exclude=set(_NOT_IN_PODS), exclude_none=True, exclude_defaults=True
     )
     restarted = service.metadata.annotations.get(names.ANNOTATION_RESTARTED_AT)
-    tokens = {"restartedAt": restarted} if restarted else {}
+    tokens: dict[str, Any] = {"restartedAt": restarted} if restarted else {}
+    unset = sorted(key for key, value in (service.spec.predictor.security_context or {}).items() if value is None)
+    tokens |= {"unsetSecurity": unset} if unset else {}
     return _without_empty({"predictor": predictor, **tokens})
 
 

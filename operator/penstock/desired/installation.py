@@ -1,0 +1,54 @@
+"""What whoever installs Penstock decides for all services, and which services' wishes that leaves out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from penstock.api.networking import Gateway
+from penstock.api.v1alpha1 import InferenceService
+from penstock.desired.validation import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """`server_image` is what model pods run unless the spec says otherwise; a bound that is empty bounds nothing."""
+
+    server_image: str
+    fixed_users: bool = True  # model pods run as the server's own user, not as one that the cluster assigns
+    gateways: frozenset[str] = frozenset()  # that routes may be attached to, as NAMESPACE/NAME
+    host_suffixes: tuple[str, ...] = ()  # that hosts of routes must have
+
+
+def forbidden_routes(service: InferenceService, installation: Installation) -> list[Problem]:
+    """What the service asks of the Gateway API and the installation does not allow."""
+    gateway = service.spec.gateway
+    if gateway is None:
+        return []
+    return [
+        *_forbidden_gateways(gateway, service.metadata.namespace, installation.gateways),
+        *_forbidden_hosts(gateway, installation.host_suffixes),
+    ]
+
+
+def _forbidden_gateways(gateway: Gateway, namespace: str, allowed: frozenset[str]) -> Iterator[Problem]:
+    for number, ref in enumerate(gateway.parent_refs):
+        name = f"{ref.namespace or namespace}/{ref.name}"
+        if allowed and name not in allowed:
+            yield Problem(
+                f"spec.networking.gateway.parentRefs[{number}]",
+                f"the Gateway {name} is not allowed here; name one of {', '.join(sorted(allowed))}",
+            )
+
+
+def _forbidden_hosts(gateway: Gateway, suffixes: tuple[str, ...]) -> Iterator[Problem]:
+    if not suffixes:
+        return
+    listed = ", ".join(suffixes)
+    if not gateway.hostnames:
+        # Without a host the route takes the requests for all hosts of the listener.
+        yield Problem("spec.networking.gateway.hostnames", f"is required here; name a host under one of {listed}")
+    for number, host in enumerate(gateway.hostnames):
+        if not any(host == suffix or host.endswith(f".{suffix}") for suffix in suffixes):
+            yield Problem(
+                f"spec.networking.gateway.hostnames[{number}]",
+                f"{host} is not allowed here; name a host under one of {listed}",
+            )
