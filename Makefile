@@ -18,11 +18,16 @@ HARNESS = $(RUN) -m tests.harness
 help: ## This list.
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-# One stamp for the environment: uv itself decides what is missing, this only saves asking it each time.
+# A stamp for each environment: uv itself decides what is missing, this only saves asking it each time.
+# In a log as on a terminal, uv says what it downloads.
 .venv/synced: pyproject.toml uv.lock scripts/uv
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Penstock needs Python 3.11 or newer")'
 	@echo "Python environment into .venv (about 6 GB with torch; a few minutes the first time)"
-	scripts/uv sync --quiet --frozen --all-extras --python $(PYTHON)
+	scripts/uv sync --frozen --all-extras --all-groups --python $(PYTHON)
+	@touch $@ .venv/demo
+
+# --inexact: one that has everything is not cut down.
+.venv/demo: pyproject.toml uv.lock scripts/uv
+	scripts/uv sync --frozen --inexact --group demo --python $(PYTHON)
 	@touch $@
 
 # Before anything that needs a real node, also before the download above.
@@ -64,24 +69,36 @@ e2e: preflight .venv/synced ## Real pods, images, models and traffic on a real n
 	$(PYTEST) -q tests/e2e
 
 # What `make test` would build on the way, apart, so that CI can do it beside other things.
-.PHONY: tools image-builds
-tools: ## Build the cluster's programs from their Go modules (needs Go or pip; about 20 minutes, once).
-	$(PYTHON) -c 'from tests.harness import tools; tools.ensure(*(name for name in tools.TOOLS if name != "kind"))'
+.PHONY: tools base-image image-builds
+tools: ## Build the cluster's programs from their Go modules (needs Go or pip; about 10 minutes, once).
+	$(PYTHON) -c 'from tests.harness import tools; tools.ensure(*(n for n in tools.TOOLS if n not in ("kind", "argo-rollouts")))'
 
-image-builds: .venv/synced
-	$(RUN) -c 'from tests.harness import images; [images.build(file, name) for name, file in images.DOCKERFILES.items()]'
+base-image:
+	@$(PYTHON) -c 'from tests.harness import base_image, docker; docker.answers() or base_image.ensure()'
 
-.PHONY: demo images cluster-up cluster-down prune
-demo: preflight .venv/synced ## A cluster, the operator, a chat model and one answered question (Linux, root, about 35 GB of disk at first).
-	@TQDM_DISABLE=1 $(RUN) -m demo
+image-builds: .venv/demo base-image
+	@$(RUN) -c 'from tests.harness import images; [images.build(file, name) for name, file in images.DOCKERFILES.items()]'
 
-images: preflight .venv/synced ## Both container images, built and pushed to the local cluster's registry.
+.PHONY: demo demo-programs demo-model images cluster-up cluster-down prune
+# Downloads wait for the network and builds for the processor: they are done side by side.
+demo: preflight ## A cluster, the operator, a chat model and one answered question (Linux, root, about 35 GB of disk at first).
+	@$(PYTHON) -m demo.outlook
+	@$(MAKE) --no-print-directory --jobs=4 demo-programs image-builds demo-model
+	@$(RUN) -m demo
+
+demo-programs:
+	@$(PYTHON) -m demo.outlook programs
+
+demo-model: .venv/demo
+	@TQDM_DISABLE=1 $(RUN) -m tests.models smollm2 >/dev/null
+
+images: preflight .venv/demo ## Both container images, built and pushed to the local cluster's registry.
 	$(HARNESS).images
 
-cluster-up: preflight .venv/synced ## The local cluster that demo and e2e use, without anything in it.
+cluster-up: preflight .venv/demo ## The local cluster that demo and e2e use, without anything in it.
 	$(HARNESS) up --profile node
 
-cluster-down: .venv/synced ## Stop that cluster and remove all it made on this machine; caches stay.
+cluster-down: .venv/demo ## Stop that cluster and remove all it made on this machine; caches stay.
 	$(HARNESS) down --profile node
 	$(HARNESS) down --profile control-plane
 

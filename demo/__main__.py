@@ -51,7 +51,6 @@ def _serve(cluster: Cluster) -> None:
     operator, server = images.ensure(cluster)
     progress("the model's bucket")
     credentials = object_store.serve(cluster, BUCKET, {PREFIX: models.smollm2()})
-    progress("helm install penstock")
     release.install(cluster, operator, server)
     progress(f"kubectl apply --filename={SAMPLE}")
     _apply_secret(cluster, credentials)

@@ -17,6 +17,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from tests.harness.lock import exclusive
+from tests.harness.progress import step
 from tests.harness.tools import cache_dir
 
 SENTENCES = Path(__file__).parent / "data" / "sentiment.jsonl"
@@ -61,7 +62,8 @@ def _made_once(name: str, make: Callable[[Path], None], *, sources: Sequence[str
 def _replace_older(name: str, make: Callable[[Path], None], directory: Path) -> None:
     scratch = Path(mkdtemp(prefix=f"{name}-", suffix=".new", dir=directory.parent))
     try:
-        make(scratch)
+        with step(f"making the model {name}, about half a minute", lambda: f"{_megabytes(scratch)} MB written"):
+            make(scratch)
         for path in (scratch, *scratch.iterdir()):  # Servers in containers run as another user.
             path.chmod(0o755 if path.is_dir() else 0o644)
         older = [path for path in directory.parent.glob(f"{name}-*") if path != scratch]
@@ -70,6 +72,10 @@ def _replace_older(name: str, make: Callable[[Path], None], directory: Path) -> 
             shutil.rmtree(path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _megabytes(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.glob("*")) >> 20
 
 
 def _make_smollm2(directory: Path) -> None:

@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 
 from tests.harness import buildah, packages
-from tests.harness.progress import HarnessError, progress
+from tests.harness.lock import exclusive
+from tests.harness.progress import HarnessError, last_line, step, tail
 from tests.harness.tools import cache_dir
 
 SUITE = "bookworm"
@@ -21,13 +22,22 @@ NAME = f"localhost/{IMAGE}"  # as the value of BASE_IMAGE
 
 def ensure() -> None:
     """Makes the image when buildah's store lacks it, in about a minute. Raises HarnessError when Debian is silent."""
-    if buildah.has(IMAGE):
-        return
+    with exclusive(cache_dir() / "base-image.lock", waiting="waiting for another program that makes the base image"):
+        if not buildah.has(IMAGE):
+            _make()
+
+
+def _make() -> None:
     packages.ensure(packages.IMAGES)
-    progress(f"making the base image {IMAGE} from Debian {SUITE}, about a minute")
+    log = cache_dir() / "debootstrap.log"
+    with step(f"making the base image from Debian {SUITE}, about a minute; log: {log}", last_line(log)):
+        _build(log)
+
+
+def _build(log: Path) -> None:
     with tempfile.TemporaryDirectory(dir=cache_dir()) as folder:
         root = Path(folder) / "root"
-        _bootstrap(root)
+        _bootstrap(root, log)
         for path in UNNEEDED:
             shutil.rmtree(root / path)
         dockerfile = Path(folder) / "Dockerfile"
@@ -35,15 +45,16 @@ def ensure() -> None:
         buildah.build(dockerfile, IMAGE, context=root, build_args={})
 
 
-def _bootstrap(root: Path) -> None:
-    done = subprocess.run(
-        ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, root, *_mirror()],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def _bootstrap(root: Path, log: Path) -> None:
+    with log.open("wb") as output:
+        done = subprocess.run(
+            ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, root, *_mirror()],
+            stdout=output,
+            stderr=output,
+            check=False,
+        )
     if done.returncode:
-        raise HarnessError(f"debootstrap failed:\n{done.stdout[-1500:]}{done.stderr[-500:]}")
+        raise HarnessError(f"debootstrap failed; the end of {log}:\n{tail(log)}")
 
 
 def _mirror() -> list[str]:

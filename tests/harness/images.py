@@ -44,8 +44,8 @@ def _build(dockerfile: Path, name: str, context: Path, arguments: dict[str, str]
     image = f"{name}:{digest(dockerfile, context, arguments)}"
     if registry.has(image) or (docker if with_docker else buildah).has(image):
         return image
-    progress(f"building {image}")
     if with_docker:
+        progress(f"building {image} with Docker")
         docker.build(dockerfile, image, context=context, build_args=arguments)
         return image
     if arguments["BASE_IMAGE"] == base_image.NAME:
@@ -80,7 +80,6 @@ def _bring(found: Cluster, image: str) -> str:
 def push(image: str) -> str:
     """Pushes a built image to the local registry; returns the name under which pods find it."""
     if not registry.has(image):
-        progress(f"pushing {image}")
         (docker if docker.answers() else buildah).push(image, f"{registry.ADDRESS}/{image}")
         registry.keep_only(image)
     return f"{registry.ADDRESS}/{image}"

@@ -90,7 +90,7 @@ def start(state: Path) -> ObjectStore:
     program = tools.ensure("versitygw")["versitygw"]
     environment = os.environ | {"ROOT_ACCESS_KEY": store.access_key, "ROOT_SECRET_KEY": store.secret_key}
     processes = Processes(state)
-    processes.start(PROCESS, [program, "--port", f"{network.NODE_IP}:{PORT}", "posix", data], env=environment)
+    processes.start(PROCESS, [program, f"{network.NODE_IP}:{PORT}", data], env=environment)
     _wait_until_it_answers(processes, store)
     return store
 

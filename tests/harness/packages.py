@@ -3,8 +3,11 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
-from tests.harness.progress import HarnessError, progress
+from tests.harness.lock import exclusive
+from tests.harness.progress import HarnessError, last_line, step, tail
+from tests.harness.tools import cache_dir
 
 # Debian package -> a program of it that shows it is there.
 NODE = {
@@ -27,18 +30,24 @@ def ensure(packages: dict[str, str]) -> None:
         return
     if not shutil.which("apt-get") or os.geteuid() != 0:
         raise HarnessError(f"these packages are missing and cannot be installed from here: {', '.join(missing)}")
-    progress(f"installing Debian packages: {', '.join(missing)}")
-    _apt("update")
-    _apt("install", "--yes", "--no-install-recommends", *missing)
+    log = cache_dir() / "packages.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        exclusive(log.with_suffix(".lock"), waiting="waiting for another program that installs Debian packages"),
+        step(f"installing Debian packages: {' '.join(missing)}", last_line(log)),
+    ):
+        _apt(log, "update")
+        _apt(log, "install", "--yes", "--no-install-recommends", *missing)
 
 
-def _apt(*arguments: str) -> None:
-    done = subprocess.run(
-        ["apt-get", "-q", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
-    )
+def _apt(log: Path, *arguments: str) -> None:
+    with log.open("wb") as output:
+        done = subprocess.run(
+            ["apt-get", "-q", *arguments],
+            stdout=output,
+            stderr=output,
+            check=False,
+            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+        )
     if done.returncode:
-        raise HarnessError(f"apt-get {arguments[0]} failed:\n{done.stdout[-1000:]}{done.stderr[-2000:]}")
+        raise HarnessError(f"apt-get {arguments[0]} failed; the end of {log}:\n{tail(log)}")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.harness import tools
-from tests.harness.cluster import Cluster
-from tests.harness.progress import HarnessError
+from tests.harness.cluster import Cluster, KubectlError
+from tests.harness.progress import HarnessError, step
 
 CHART = Path(__file__).parents[2] / "helm" / "penstock"
 NAMESPACE = "penstock-system"
@@ -34,8 +34,17 @@ def install(cluster: Cluster, operator: str, server: str, *flags: str) -> Pensto
     for key, image in {"image": operator, "serverImage": server}.items():
         repository, _, tag = image.rpartition(":")
         command += [f"--set={key}.repository={repository}", f"--set-string={key}.tag={tag}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with step("helm install penstock", lambda: _pods(cluster)):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         pods = cluster.kubectl("get", "pods", f"--namespace={NAMESPACE}", "--output=wide")
         raise HarnessError(f"helm could not install Penstock: {done.stderr.strip()}\n{pods}")
     return Penstock(operator, server)
+
+
+def _pods(cluster: Cluster) -> str:
+    query = "--output=custom-columns=:.metadata.name,:.status.phase,:.status.containerStatuses[*].state.waiting.reason"
+    try:
+        return " ".join(cluster.kubectl("get", "pods", f"--namespace={NAMESPACE}", "--no-headers", query).split())
+    except KubectlError as error:
+        return str(error)

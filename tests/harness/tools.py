@@ -1,80 +1,78 @@
 """Builds the programs of a cluster from their Go modules, once, and keeps them by content.
 
-Each folder of `tools/` holds the go.mod and go.sum that pin one tool and all it depends on.
+Each folder of `tools/` is a Go module, whose go.mod and go.sum pin its programs and all they depend on.
 """
 
 import hashlib
 import os
 import platform
 import shutil
-import subprocess
-import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.harness import golang
+from tests.harness import builds
 from tests.harness.lock import exclusive
-from tests.harness.progress import HarnessError, progress, tail
+from tests.harness.progress import HarnessError
 
 REPOSITORY = Path(__file__).parents[2]
 FREE_BYTES_FOR_A_BUILD = 15 * 2**30
-HEARTBEAT_SECONDS = 30.0
 KUBERNETES_VERSION = "v1.35.4"
 
 
 @dataclass(frozen=True)
 class Tool:
-    """One folder of `tools/` and the programs built there."""
+    """Programs that are wanted together, built from one folder of `tools/`."""
 
     name: str
-    programs: Mapping[str, str]  # program -> Go package
-    minutes: float  # a cold build on two cores
+    programs: Mapping[str, str]  # program -> Go package; one package may be several programs, by their names
+    minutes: float  # a cold build on two cores, after the tools before it in TOOLS
+    folder: str = ""  # of `tools/`, when it is not the name
     variables: Mapping[str, str] = field(default_factory=dict)  # Go string variables set by the linker
 
     @property
     def module(self) -> Path:
-        return REPOSITORY / "tools" / self.name
+        return REPOSITORY / "tools" / (self.folder or self.name)
 
     @property
     def ldflags(self) -> str:
         return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in self.variables.items())])
 
 
+def _of_the_cluster(name: str, programs: Mapping[str, str], minutes: float) -> Tool:
+    # Without a version the server says v0.0.0-master, and charts with a kubeVersion refuse it.
+    variables = {
+        "k8s.io/component-base/version.gitVersion": KUBERNETES_VERSION,
+        "k8s.io/component-base/version.gitMajor": "1",
+        "k8s.io/component-base/version.gitMinor": "35",
+        "k8s.io/component-base/version.gitTreeState": "clean",
+        "k8s.io/client-go/pkg/version.gitVersion": KUBERNETES_VERSION,
+    }
+    return Tool(name, programs, minutes, folder="cluster", variables=variables)
+
+
 ARGO_ROLLOUTS = "github.com/argoproj/argo-rollouts"
-KUBERNETES_PROGRAMS = (
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kubelet",
-    "kube-proxy",
-    "kubectl",
-)
+# One program for all of these: five links of 100 MB would be half a minute.
+KUBERNETES_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 TOOLS = {
     tool.name: tool
     for tool in (
-        Tool(
+        # One Go module, so that what they share is compiled once: most of each is Kubernetes' client.
+        _of_the_cluster(
             "kubernetes",
-            {program: f"k8s.io/kubernetes/cmd/{program}" for program in KUBERNETES_PROGRAMS},
-            minutes=9,
-            # Without a version the server says v0.0.0-master, and charts with a kubeVersion refuse it.
-            variables={
-                "k8s.io/component-base/version.gitVersion": KUBERNETES_VERSION,
-                "k8s.io/component-base/version.gitMajor": "1",
-                "k8s.io/component-base/version.gitMinor": "35",
-                "k8s.io/component-base/version.gitTreeState": "clean",
-                "k8s.io/client-go/pkg/version.gitVersion": KUBERNETES_VERSION,
-            },
+            dict.fromkeys(KUBERNETES_PROGRAMS, "./kubernetes") | {"kubectl": "k8s.io/kubernetes/cmd/kubectl"},
+            minutes=5,
         ),
-        Tool("etcd", {"etcd": "go.etcd.io/etcd/server/v3"}, minutes=1),
+        _of_the_cluster("etcd", {"etcd": "./etcd"}, minutes=0.5),
+        _of_the_cluster("helm", {"helm": "helm.sh/helm/v3/cmd/helm"}, minutes=0.5),
+        _of_the_cluster("registry", {"registry": "./registry"}, minutes=0.5),
+        _of_the_cluster("coredns", {"coredns": "./coredns"}, minutes=0.5),
+        _of_the_cluster(
+            "metrics-server", {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"}, minutes=0.5
+        ),
+        _of_the_cluster("pause", {"pause": "./pause"}, minutes=0.1),
+        _of_the_cluster("versitygw", {"versitygw": "./versitygw"}, minutes=1),
         Tool("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, minutes=2),
-        Tool("helm", {"helm": "helm.sh/helm/v3/cmd/helm"}, minutes=2),
-        Tool("registry", {"registry": "github.com/distribution/distribution/v3/cmd/registry"}, minutes=2),
-        Tool("coredns", {"coredns": "github.com/coredns/coredns"}, minutes=3),
-        Tool("metrics-server", {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"}, minutes=3),
-        Tool("pause", {"pause": "pause"}, minutes=0.5),
-        Tool("versitygw", {"versitygw": "github.com/versity/versitygw/cmd/versitygw"}, minutes=2),
         Tool("envoy-gateway", {"envoy-gateway": "github.com/envoyproxy/gateway/cmd/envoy-gateway"}, minutes=4),
         # For bench/rollouts.py alone.
         Tool(
@@ -85,6 +83,8 @@ TOOLS = {
         Tool("kind", {"kind": "sigs.k8s.io/kind"}, minutes=1),
     )
 }
+# What `make demo` and a node cluster run.
+NODE_TOOLS = tuple(tool.name for tool in TOOLS.values() if tool.folder == "cluster")
 
 
 def kubectl() -> Path:
@@ -100,7 +100,7 @@ def cache_dir() -> Path:
 def key(tool: Tool) -> str:
     """Changes with anything that can change the binaries; 12 hex digits."""
     recipe = hashlib.sha256()
-    for file in sorted(tool.module.iterdir()):
+    for file in sorted(path for path in tool.module.rglob("*") if path.is_file()):
         recipe.update(file.read_bytes())
     recipe.update(repr((sorted(tool.programs.items()), tool.ldflags, platform.machine())).encode())
     return recipe.hexdigest()[:12]
@@ -121,18 +121,23 @@ def ensure(*names: str) -> dict[str, Path]:
     return {program: folder(tool) / program for tool in wanted for program in tool.programs}
 
 
+def missing(*names: str) -> list[Tool]:
+    """Those of these tools that are not built yet."""
+    return [TOOLS[name] for name in names if not folder(TOOLS[name]).exists()]
+
+
 def _build_missing(wanted: list[Tool]) -> None:
     lock = cache_dir() / "tools" / "lock"
     with exclusive(lock, waiting="waiting for another program that is building tools"):
-        missing = [tool for tool in wanted if not folder(tool).exists()]
-        if not missing:
+        absent = missing(*(tool.name for tool in wanted))
+        if not absent:
             return
         _check_disk()
         scratch = cache_dir() / "go"
+        scratch.mkdir(exist_ok=True)
         try:
-            for number, tool in enumerate(missing, 1):
-                go = golang.toolchain(scratch, tool.module)
-                _build(go, scratch, tool, f"{tool.name} ({number} of {len(missing)})")
+            for module in dict.fromkeys(tool.module for tool in absent):
+                _build([tool for tool in absent if tool.module == module], scratch)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -146,38 +151,17 @@ def _check_disk() -> None:
         )
 
 
-def _build(go: Path, scratch: Path, tool: Tool, title: str) -> None:
-    target = folder(tool)
-    log = target.parent / f"{tool.name}.log"
-    progress(f"building {title}, about {tool.minutes:g} min; log: {log}")
-    started = time.monotonic()
-    building = Path(tempfile.mkdtemp(dir=target.parent, prefix=".building-"))
-    try:
-        with log.open("wb") as output:
-            for program, package in tool.programs.items():
-                process = subprocess.Popen(
-                    ["nice", go, "build", "-o", building / program, "-ldflags", tool.ldflags, package],
-                    cwd=tool.module,
-                    env=golang.environment(scratch),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                )
-                if _wait(process, f"{title}: {program}", started):
-                    raise HarnessError(f"building {tool.name} failed; the end of {log}:\n{tail(log)}")
-        # One rename, so that a folder that exists is complete whatever interrupts us.
-        building.rename(target)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    progress(f"built {title} in {time.monotonic() - started:.0f} s")
-
-
-def _wait(process: subprocess.Popen[bytes], title: str, started: float) -> int:
-    try:
-        while True:
-            try:
-                return process.wait(HEARTBEAT_SECONDS)
-            except subprocess.TimeoutExpired:
-                progress(f"  {title}: {time.monotonic() - started:.0f} s so far")
-    finally:
-        process.kill()
+def _build(together: list[Tool], scratch: Path) -> None:
+    """Tools of one module."""
+    module, ldflags = together[0].module, together[0].ldflags
+    packages = list(dict.fromkeys(package for tool in together for package in tool.programs.values()))
+    built = builds.build(
+        scratch,
+        module,
+        packages,
+        ldflags=ldflags,
+        log=cache_dir() / "tools" / f"{module.name}.log",
+        title=" ".join(tool.name for tool in together),
+    )
+    for tool in together:
+        builds.keep(built, tool.programs, folder(tool))

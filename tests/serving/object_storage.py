@@ -28,7 +28,7 @@ def serving(folder: Path) -> Iterator[ObjectStore]:
     environment = os.environ | {"ROOT_ACCESS_KEY": store.access_key, "ROOT_SECRET_KEY": store.secret_key}
     program = tools.ensure("versitygw")["versitygw"]
     address = store.endpoint.removeprefix("http://")
-    processes.start("versitygw", [program, "--port", address, "posix", buckets], env=environment)
+    processes.start("versitygw", [program, address, buckets], env=environment)
     try:
         _wait_until_it_answers(store, processes.log("versitygw"))
         yield store

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import golang, tools
+from tests.harness import golang, progress, tools
 from tests.harness.lock import exclusive
 from tests.harness.progress import HarnessError, tail
 from tests.harness.tools import TOOLS, Tool
@@ -21,10 +21,10 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "tools"
 
 
-@pytest.mark.parametrize("file", ["go.mod", "go.sum"])
+@pytest.mark.parametrize("file", ["go.mod", "go.sum", "coredns/main.go"])
 def test_a_changed_recipe_changes_the_key(recipes: Path, file: str) -> None:
     before = tools.key(TOOLS["etcd"])
-    path = recipes / "etcd" / file
+    path = recipes / "cluster" / file
     path.write_text(path.read_text() + "\n")
     assert tools.key(TOOLS["etcd"]) != before
 
@@ -74,9 +74,40 @@ def test_a_finished_build_is_kept_and_the_compiler_s_own_caches_are_deleted(
     recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del recipes
-    _use_compiler(tmp_path, monkeypatch, 'mkdir -p "$GOCACHE" && echo built > "$3"')
+    _use_compiler(tmp_path, monkeypatch, _BUILD)
     assert tools.ensure("pause")["pause"].read_text() == "built\n"
     assert _folders(tools.cache_dir()) == ["tools"]
+
+
+def test_programs_of_one_package_are_linked_once(
+    recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del recipes
+    _use_compiler(tmp_path, monkeypatch, _BUILD)
+    programs = tools.ensure("kubernetes")
+    assert {program.read_text() for program in programs.values()} == {"built\n"}
+    assert len({program.resolve() for program in programs.values()}) == 2  # kubernetes and kubectl
+
+
+def test_tools_of_one_module_are_built_by_one_run_of_the_compiler(
+    recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del recipes
+    runs = tmp_path / "runs"
+    _use_compiler(tmp_path, monkeypatch, f'echo "$1" >> {runs}\n{_BUILD}')
+    assert set(tools.ensure("etcd", "pause", "kwok")) == {"etcd", "pause", "kwok"}
+    assert runs.read_text().split() == ["list", "build"] * 2
+
+
+def test_a_build_says_how_many_of_its_packages_are_compiled(
+    recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del recipes
+    monkeypatch.setattr(progress, "TELL_SECONDS", 0.05)
+    compile_slowly = f'[ "$1" = list ] && printf "a\\nb\\nc\\n" && exit; echo a >&2; echo b >&2; sleep 0.3\n{_BUILD}'
+    _use_compiler(tmp_path, monkeypatch, compile_slowly)
+    tools.ensure("pause")
+    assert "2 of 3 packages" in capsys.readouterr().err
 
 
 def test_the_lock_keeps_a_second_program_out_until_it_is_free(tmp_path: Path) -> None:
@@ -103,8 +134,15 @@ def test_the_end_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
     assert tail(log, 2) == "2\n3"
 
 
+# Of `build -v -ldflags FLAGS -o FOLDER/ PACKAGE…`: a program for each package.
+_BUILD = """[ "$1" = list ] && exit
+mkdir -p "$GOCACHE"
+folder=$6; shift 6
+for package in "$@"; do echo built > "$folder${package##*/}"; done"""
+
+
 def _use_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """A `go` whose `build -o FILE …` is a shell script."""
+    """A `go` that is a shell script."""
     compiler = folder / "go"
     compiler.write_text(f"#!/bin/sh\n{script}\n")
     compiler.chmod(0o755)
