@@ -26,7 +26,7 @@ One port, `--metrics-port`, named `http-metrics` in the chart:
 | path | |
 |---|---|
 | `/healthz` | 200 while the event loop runs and the watches keep up, else 503: the kubelet restarts it |
-| `/readyz` | 200 when all kinds are listed and no [other release](../operations.md#several-releases) acts, else 503 |
+| `/readyz` | 200 when all kinds are listed and no [other release](releases.md) acts, else 503 |
 | `/metrics` | [Prometheus metrics](metrics.md#operator) |
 
 ## Reaching the pods

@@ -48,6 +48,10 @@ WAYS_OUT: Final[Mapping[Reason, str]] = {
         "An object of that name belongs to somebody else and is never adopted: delete it, or give the service another "
         "name."
     ),
+    Reason.INTERNAL_ERROR: (
+        "This is a fault of the operator, not of the service: report it with the trace in the operator's log. What "
+        "runs goes on."
+    ),
     Reason.GATEWAY_API_MISSING: (
         "Install the Gateway API's definitions and a gateway that goes by them, or leave out spec.networking.gateway."
     ),

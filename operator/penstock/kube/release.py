@@ -1,6 +1,6 @@
 """What a release tells the others on its Lease, and which of them must not act beside it.
 
-docs/decisions/0010-one-release-for-each-namespace.md says why it is told there.
+docs/decisions/0011-one-release-for-each-namespace.md says why it is told there.
 """
 
 from collections.abc import Iterable
