@@ -78,7 +78,7 @@ def test_the_whole_view_of_a_revision_that_waits_at_its_gate() -> None:
         "Slots        blue   active   v1  2/2 ready",
         "             green  preview  v2  1/1 ready",
         "Smoke test   1 pod passed",
-        "Analysis     3 looks passed, 0 failed, 1 saw too little; last look 5s ago",
+        "Analysis     3 measurements passed, 0 failed, 1 saw too little; last measurement 5s ago",
         "Gate         opens in 2m",
         "Deadline     in 9m",
         "Conditions   Ready        True  Ready",

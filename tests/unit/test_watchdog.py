@@ -46,7 +46,7 @@ class Place:
     async def while_alive(self, seconds: float, then: Callable[[], object] = lambda: None) -> float:
         """For how long the process is not to be restarted; at most so long."""
         began = loop().time()
-        while self.watchdog.is_content and loop().time() - began < seconds:
+        while self.watchdog.is_healthy and loop().time() - began < seconds:
             await asyncio.sleep(1)
             then()
         return loop().time() - began

@@ -165,9 +165,10 @@ def _tests(rollout: Rollout, now: datetime) -> Iterator[Row]:
         passed = "1 pod" if len(smoke.passed) == 1 else f"{len(smoke.passed)} pods"
         yield Row("Smoke test", f"{passed} passed{failed}", "bad" if smoke.failures else None)
     if analysis is not None:
-        looks = f"{analysis.successes} looks passed, {analysis.failures} failed, {analysis.inconclusive} saw too little"
-        last = f"; last look {relative(analysis.last_sample_at, now)}" if analysis.last_sample_at else ""
-        yield Row("Analysis", f"{looks}{last}", "bad" if analysis.failures else None)
+        passed = f"{analysis.successes} measurements passed"
+        counts = f"{passed}, {analysis.failures} failed, {analysis.inconclusive} saw too little"
+        last = f"; last measurement {relative(analysis.last_sample_at, now)}" if analysis.last_sample_at else ""
+        yield Row("Analysis", f"{counts}{last}", "bad" if analysis.failures else None)
         if analysis.message:
             yield Row("", analysis.message)
 

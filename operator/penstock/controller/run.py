@@ -141,7 +141,7 @@ async def _run_parts(parts: Parts, election: LeaderElection, pod_client: PodClie
         return election.refusal or ("" if is_synced else "not synced yet")
 
     def is_alive() -> bool:
-        return watchdog.is_content and heartbeat.is_regular
+        return watchdog.is_healthy and heartbeat.is_regular
 
     async with health.serve(settings.metrics_port, parts.metrics, is_alive=is_alive, unready=unready):
         leading = asyncio.create_task(

@@ -5,7 +5,7 @@ the spec, and `active` is the slot that the Service picks. A revision that faile
 Every wait is a time in the status, so a restart in between changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -29,19 +29,8 @@ _UNPROTECTED: Final = (
 def decide(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, is_stopped: bool) -> Decision:
     """Decide from the recorded rollout, the pods and the time. `wanted`: pods that the service is to have."""
     s = _situation(seen, causes, now, wanted=wanted, is_stopped=is_stopped)
-    if s.recorded.stable_revision is not None and s.current in (s.recorded.stable_revision, s.recorded.failed_revision):
-        decision = rollback.back(s)
-    elif s.recorded.shared_revision and not canary.is_under_way(s):
-        # The pods of an earlier canary make room first.
-        decision = canary_retreat.to_the_next(s)
-    elif _is_another_active(s):
-        decision = rollback.switch_back(s)
-    elif s.recorded.strategy == "BlueGreen" and s.recorded.stable_revision is not None:
-        decision = blue_green.forward(s)
-    elif s.recorded.strategy == "Canary" and s.recorded.stable_revision is not None:
-        decision = canary.forward(s)
-    else:
-        decision = in_place.forward(s)
+    step = next(step for applies, step in _STEPS if applies(s))
+    decision = step(s)
     decision = route_weights.keeping_what_gets_requests(s, decision)
     return replace(decision, rollout=_about(decision, s))
 
@@ -59,6 +48,17 @@ def needs_room(seen: Seen, now: datetime, *, wanted: int) -> bool:
 def _situation(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, is_stopped: bool) -> Situation:
     s = _asked(Situation(seen, remembered(seen, now), now, wanted, is_stopped, causes))
     return replace(s, recorded=_begin(s)) if _is_new(s) else s
+
+
+def _is_to_go_back(s: Situation) -> bool:
+    """The spec asks for the stable revision, or for one that has failed."""
+    asked_back = s.current in (s.recorded.stable_revision, s.recorded.failed_revision)
+    return s.recorded.stable_revision is not None and asked_back
+
+
+def _has_an_earlier_canary(s: Situation) -> bool:
+    """The pods of an earlier canary still get traffic: they make room first."""
+    return bool(s.recorded.shared_revision) and not canary.is_under_way(s)
 
 
 def _asked(s: Situation) -> Situation:
@@ -161,3 +161,19 @@ def _about(decision: Decision, s: Situation) -> RolloutStatus:
             "message": f"{message}; waiting: {decision.waiting_for}" if decision.waiting_for else message,
         }
     )
+
+
+def _goes_by(strategy: Way) -> Callable[[Situation], bool]:
+    """There is a stable revision to protect, and the rollout under way began with the strategy."""
+    return lambda s: s.recorded.strategy == strategy and s.recorded.stable_revision is not None
+
+
+# The first that applies is taken.
+_STEPS: Final[Sequence[tuple[Callable[[Situation], bool], Callable[[Situation], Decision]]]] = (
+    (_is_to_go_back, rollback.back),
+    (_has_an_earlier_canary, canary_retreat.to_the_next),
+    (_is_another_active, rollback.switch_back),
+    (_goes_by("BlueGreen"), blue_green.forward),
+    (_goes_by("Canary"), canary.forward),
+    (lambda _: True, in_place.forward),  # a first deployment, RollingUpdate and Recreate
+)

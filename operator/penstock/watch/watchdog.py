@@ -42,7 +42,7 @@ class Watchdog:
         self._behind: dict[Watched, float] = {}  # seconds over which lists, none of which failed, have shown it
 
     @property
-    def is_content(self) -> bool:
+    def is_healthy(self) -> bool:
         """False when lists show for more than a minute what the store still misses: the process must be restarted."""
         return all(seconds <= _TOLERANCE_SECONDS for seconds in self._behind.values())
 
