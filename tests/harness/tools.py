@@ -66,11 +66,10 @@ TOOLS = {
         _of_the_cluster("etcd", {"etcd": "./etcd"}, minutes=0.5),
         _of_the_cluster("helm", {"helm": "helm.sh/helm/v3/cmd/helm"}, minutes=0.5),
         _of_the_cluster("coredns", {"coredns": "./coredns"}, minutes=0.5),
-        _of_the_cluster(
-            "metrics-server", {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"}, minutes=0.5
-        ),
         _of_the_cluster("pause", {"pause": "./pause"}, minutes=0.1),
         _of_the_cluster("versitygw", {"versitygw": "./versitygw"}, minutes=1),
+        # With the others' Kubernetes packages it finds no model of its own types, and ends at its start.
+        Tool("metrics-server", {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"}, minutes=3),
         # Its telemetry does not go with that of the others.
         Tool("registry", {"registry": "penstock.dev/tools/registry"}, minutes=1),
         Tool("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, minutes=2),
@@ -85,7 +84,7 @@ TOOLS = {
     )
 }
 # What `make demo` and a node cluster run.
-NODE_TOOLS = ("registry", *(tool.name for tool in TOOLS.values() if tool.folder == "cluster"))
+NODE_TOOLS = ("registry", "metrics-server", *(tool.name for tool in TOOLS.values() if tool.folder == "cluster"))
 
 
 def kubectl() -> Path:

@@ -19,10 +19,16 @@ CHAT = "/v1/chat/completions"
 LONG: dict[str, Any] = {"prompt": "abc", "max_tokens": 450, "temperature": 0}
 
 
+@pytest.fixture(scope="session")
+def slow_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two long texts of it take longer than a drain's delay, on a fast machine too."""
+    return tiny.gpt2(tmp_path_factory.mktemp("slow-gpt2"), layers=12)
+
+
 @pytest.fixture
-def server(gpt2: Path) -> Iterator[Server]:
+def server(slow_gpt2: Path) -> Iterator[Server]:
     """A server of the test's own, whose texts never end early (`gpt2` writes no end token when greedy)."""
-    with started(gpt2, "--model-name=tiny", "--drain-delay=1", "--max-queue=2") as running:
+    with started(slow_gpt2, "--model-name=tiny", "--drain-delay=1", "--max-queue=2") as running:
         yield running
 
 

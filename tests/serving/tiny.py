@@ -59,11 +59,17 @@ def llama(directory: Path) -> Path:
     return directory
 
 
-def gpt2(directory: Path) -> Path:
-    """The second shape; no chat template."""
+def gpt2(directory: Path, *, layers: int = 2) -> Path:
+    """The second shape; no chat template. More layers only make it slower."""
     torch.manual_seed(2)
     config = GPT2Config(
-        vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=CONTEXT, eos_token_id=END, bos_token_id=END
+        vocab_size=VOCABULARY,
+        n_embd=32,
+        n_layer=layers,
+        n_head=4,
+        n_positions=CONTEXT,
+        eos_token_id=END,
+        bos_token_id=END,
     )
     GPT2LMHeadModel(config).save_pretrained(directory)
     byte_tokenizer().save_pretrained(directory)

@@ -124,17 +124,17 @@ async def a_leader(server: Server, namespace: str, *serves: str) -> Candidate:
 
 
 SCOPES = {
-    "both serve all": ((), (), ""),
-    "one serves all": ((), ("red", "blue"), "blue"),
-    "the other serves all": (("red",), (), "red"),
-    "two lists share one": (("red", "blue"), ("red", "green"), "red"),
-    "two lists share none": (("red",), ("blue",), None),
+    "both serve all": ((), (), [""]),
+    "one serves all": ((), ("red", "blue"), ["blue", "red"]),
+    "the other serves all": (("red",), (), ["red"]),
+    "two lists share one": (("red", "blue"), ("red", "green"), ["red"]),
+    "two lists share none": (("red",), ("blue",), []),
 }
 
 
 @pytest.mark.parametrize(("ours", "theirs", "shared"), SCOPES.values(), ids=SCOPES.keys())
 def test_two_releases_share_the_namespaces_that_both_serve(
-    ours: tuple[str, ...], theirs: tuple[str, ...], shared: str | None
+    ours: tuple[str, ...], theirs: tuple[str, ...], shared: list[str]
 ) -> None:
     one, two = (Release(name, "penstock", "", frozenset(serves)) for name, serves in (("a", ours), ("b", theirs)))
     assert one.shared_with(two) == two.shared_with(one) == shared
@@ -272,7 +272,7 @@ async def test_no_outage_makes_two_releases_act_in_one_namespace(
     async def watch() -> None:
         while True:
             acting = [each.release for each in candidates if each.works]
-            pairs: list[Any] = [(a, b) for a in acting for b in acting if a is not b and a.shared_with(b) is not None]
+            pairs: list[Any] = [(a, b) for a in acting for b in acting if a is not b and a.shared_with(b)]
             assert pairs == []
             await asyncio.sleep(0.1)
 

@@ -30,6 +30,7 @@ from penstock.kinds import AUTOSCALER, DEPLOYMENT, HTTP_ROUTE, INFERENCE_SERVICE
 from penstock.kube.api_server import Cluster
 from penstock.names import Reason, Slot
 from penstock.observed import causes as pod_causes
+from penstock.observed import parse
 from penstock.observed.values import Seen
 from penstock.pods.checks import Checks
 from penstock.pods.client import PodClient
@@ -49,7 +50,6 @@ _REFUSALS: Final = frozenset(
         Reason.NAME_CONFLICT,
         Reason.QUOTA_EXCEEDED,
         Reason.GATEWAY_API_MISSING,
-        Reason.ROUTE_NOT_ALLOWED,
     }
 )
 
@@ -122,6 +122,7 @@ class Reconciler:
                 # Ready would outlive the pods otherwise, for as long as a webhook that one child needs is down.
                 if service.status.observed_generation == service.metadata.generation and error.status >= 500:
                     await self._reporter.report(key, facts, now, at_once=True)
+                    self._heard(key, gathered, facts)
                 raise
             facts = _with_problem(facts, problem, now)
             if problem is not None and problem.reason is Reason.INTERNAL_ERROR:
@@ -131,14 +132,18 @@ class Reconciler:
                 await self._seed(service, facts.scale.seed, version)
                 return None
         is_current = await self._reporter.report(key, facts, now)
-        if gathered.seen.answers is not None:
-            self._checks.keep(key, gathered.seen.answers)
-        self._checks.ask(key, gathered.seen, gathered.smoke_test, facts.decision)
+        self._heard(key, gathered, facts)
         # What stood still because it was refused goes on with the next pass, which nothing else need wake.
         is_free_again = facts.problem is None and _is_refused(service)
         if not is_current or is_free_again:
             return timedelta()
         return requeue.soonest(requeue.look_again(facts, now), self._reporter.due_in(key))
+
+    def _heard(self, key: Key, gathered: Gathered, facts: Facts) -> None:
+        """After the report: the answers that it rests on count once, and the pods are asked what is wanted next."""
+        if gathered.seen.answers is not None:
+            self._checks.keep(key, gathered.seen.answers)
+        self._checks.ask(key, gathered.seen, gathered.smoke_test, facts.decision)
 
     async def close(self) -> None:
         """Ask the pods nothing any more."""
@@ -177,10 +182,29 @@ class Reconciler:
         )
         # While the spec is refused nothing is taken away: what runs goes on as it did.
         refused = await self._apply(service, plan, guard=switched, prunes=gathered.problem is None)
-        before = _as_it_runs(plan, gathered.seen)
-        if refused is not None and refused.reason is Reason.INVALID_SPEC and before is not None:
+        before = self._as_it_runs(service, plan, gathered.seen) if refused is not None else None
+        if before is not None:
             await self._apply(service, before, prunes=False)
         return gathered.problem or refused
+
+    def _as_it_runs(self, service: InferenceService, plan: Plan, seen: Seen) -> Plan | None:
+        """The plan with what runs in the slots whose new template was refused; None if none was.
+
+        The number of the active slot's pods need not be refused with it; a slot beside it stays as it is.
+        """
+        live = self._store.children(service.metadata.uid)
+        slots = dict(plan.slots)
+        for slot, pods in plan.slots.items():
+            found, child = (
+                seen.slots.get(slot),
+                live.get((DEPLOYMENT.name, names.deployment(service.metadata.name, slot))),
+            )
+            if found is None or child is None or found.revision not in plan.stored:
+                continue
+            if parse.deployment(child.manifest()).revision != pods.revision:
+                number = pods.replicas if slot is seen.active else found.wanted
+                slots[slot] = replace(pods, revision=found.revision, replicas=number)
+        return replace(plan, slots=slots) if slots != plan.slots else None
 
     async def _apply(
         self, service: InferenceService, plan: Plan, *, guard: str | None = None, prunes: bool
@@ -250,16 +274,6 @@ def _decide(gathered: Gathered, now: datetime) -> Facts:
     return Facts(seen=seen, decision=decision, scale=scale, causes=causes, paused=paused)
 
 
-def _as_it_runs(plan: Plan, seen: Seen) -> Plan | None:
-    """The plan with the revision that each slot runs already: a template may be refused where a number would not be."""
-    slots = {
-        slot: replace(pods, revision=seen.slots[slot].revision)
-        for slot, pods in plan.slots.items()
-        if slot in seen.slots and seen.slots[slot].revision in plan.stored
-    }
-    return replace(plan, slots=slots) if plan.active in slots else None
-
-
 def _takes_pods_away(seen: Seen, decision: Decision) -> bool:
     """Whether a slot is to lose all its pods while others are to stay."""
     if not any(pods.replicas for pods in decision.slots.values()):
@@ -273,7 +287,8 @@ def _takes_pods_away(seen: Seen, decision: Decision) -> bool:
 def _with_problem(facts: Facts, problem: Problem | None, now: datetime) -> Facts:
     """A rollout that is refused stands still from now on: see `_is_refused`."""
     rollout = facts.decision.rollout
-    if problem is None or rollout.deadline_at is None:
+    is_halted = problem is not None and problem.reason in _REFUSALS
+    if not is_halted or rollout.deadline_at is None:
         return replace(facts, problem=problem)
     stopped = changed(rollout, paused_at=rollout.paused_at or now)
     decision = replace(facts.decision, rollout=stopped, is_overdue=False, requeue_at=None)

@@ -208,12 +208,13 @@ class LeaderElection:
         leases = {str(Release.of(lease)): lease for lease in await self._leases.of_all_releases()}
         for _, lease in sorted(leases.items()):
             other = Release.of(lease)
-            shared = self._release.shared_with(other)
-            if str(other) == str(self._release) or shared is None or self._is_free(lease):
+            if str(other) == str(self._release) or self._is_free(lease):
                 continue
-            # Whoever may write Leases in a namespace of their own could say anything in one.
-            if await self._leases.may_serve(other, shared):
-                return other
+            for namespace in self._release.shared_with(other):
+                # Whoever may write Leases in a namespace of their own could say anything in one. And a namespace may
+                # have gone, with the rights in it: another one that both serve is enough.
+                if await self._leases.may_serve(other, namespace):
+                    return other
         return None
 
     async def _is_refused_by(self, rival: Release | None) -> bool:

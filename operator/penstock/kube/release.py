@@ -49,11 +49,11 @@ class Release:
         annotations = {**(metadata.get("annotations") or {}), **annotations}
         return {**lease, "metadata": {**metadata, "labels": labels, "annotations": annotations}}
 
-    def shared_with(self, other: "Release") -> str | None:
-        """A namespace that both serve; empty if both serve all, None if they share none."""
+    def shared_with(self, other: "Release") -> list[str]:
+        """The namespaces that both serve; an empty name stands for all of them."""
         if not self.serves or not other.serves:
-            return min(self.serves | other.serves, default="")
-        return min(self.serves & other.serves, default=None)
+            return sorted(self.serves | other.serves) or [""]
+        return sorted(self.serves & other.serves)
 
     def refusal(self, other: "Release") -> str:
         """Why this one does not act while the other one does, and how to mend it."""

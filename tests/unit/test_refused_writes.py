@@ -1,0 +1,99 @@
+"""What becomes of pods and rollouts while the API server refuses, or fails on, the write of one child."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from penstock import errors
+from penstock.kinds import DEPLOYMENT, Kind
+
+from tests.fake_cluster import the_service
+from tests.place import CHAT, Place
+
+DENIED = errors.Rejected(422, "Invalid", "admission webhook denied the request")
+BROKEN = errors.ApiError(500, "InternalError", "failed calling webhook: connection refused")
+
+
+def refuse(place: Place, kind: str, error: errors.ApiError, *, name: str = "") -> None:
+    """Every write of that kind from now on, not only the next."""
+    answer: Callable[[str, Kind, str], None] = place.cluster._answer
+
+    def refusing(verb: str, of: Kind, which: str) -> None:
+        if verb == "apply" and str(of) == kind and name in which:
+            raise error
+        answer(verb, of, which)
+
+    place.cluster._answer = refusing  # type: ignore[method-assign, assignment]
+
+
+async def a_stable_service(**predictor: Any) -> Place:
+    place = Place(**predictor)
+    await place.look()
+    place.roll_out()
+    await place.settle()
+    return place
+
+
+def generation(place: Place, name: str) -> int:
+    found: int = place.child("Deployment", name)["metadata"]["generation"]
+    return found
+
+
+async def test_a_refused_budget_does_not_turn_an_accepted_template_back() -> None:
+    place = await a_stable_service(minReplicas=1)
+    refuse(place, "PodDisruptionBudget", DENIED)
+    place.edit(nodeSelector={"zone": "b"}, minReplicas=2)
+    await place.look()
+    written = generation(place, "chat-blue")
+    await place.look()
+    await place.look()
+    assert generation(place, "chat-blue") == written
+    assert place.child("Deployment", "chat-blue")["spec"]["template"]["spec"]["nodeSelector"] == {"zone": "b"}
+    assert place.condition("Stalled") == ("True", "InvalidSpec")
+
+
+async def a_rollout_in_test() -> Place:
+    """A blue/green rollout whose new pod is there to be tested."""
+    place = Place(rollout={"strategy": "BlueGreen", "blueGreen": {"holdSeconds": 0}})
+    await place.look()
+    place.roll_out()
+    await place.settle()
+    place.edit(nodeSelector={"zone": "a"})
+    await place.look()
+    place.roll_out(slot="green")
+    place.cluster.deliver(place.store)
+    place.can_reach_pods = True
+    return place
+
+
+async def test_an_answer_counts_once_however_often_the_write_after_it_fails() -> None:
+    place = await a_rollout_in_test()
+    place.test_results = {"chat-green-0": "status 503"}
+    await place.reconcile(CHAT)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    drifted = place.child("Deployment", "chat-blue")
+    refuse(place, "Deployment", BROKEN)
+    place.cluster.edit(DEPLOYMENT, "chat-blue", spec={**drifted["spec"], "replicas": 5})
+    place.cluster.deliver(place.store)
+    for _ in range(4):
+        with pytest.raises(errors.ApiError):
+            await place.reconcile(CHAT)
+        place.cluster.deliver(place.store)
+    assert place.status["rollout"]["phase"] == "Testing"
+    assert place.status["rollout"]["smokeTest"]["failures"] == 1
+
+
+async def test_pods_are_asked_though_the_write_of_a_child_fails() -> None:
+    place = await a_rollout_in_test()
+    drifted = place.child("Deployment", "chat-blue")
+    refuse(place, "Deployment", BROKEN)
+    place.cluster.edit(DEPLOYMENT, "chat-blue", spec={**drifted["spec"], "replicas": 5})
+    place.cluster.deliver(place.store)
+    with pytest.raises(errors.ApiError):
+        await place.reconcile(CHAT)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert place.tested
+    assert the_service(place.cluster)["status"]["rollout"]["phase"] == "Testing"
