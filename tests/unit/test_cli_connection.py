@@ -1,5 +1,6 @@
 """The commands' connection to the API server: what it shows, whom it trusts, and what becomes of it when it breaks."""
 
+import base64
 import json
 import socket
 import ssl
@@ -16,7 +17,7 @@ import yaml
 from penstock import errors
 from penstock.cli import client
 from penstock.cli.client import Failure
-from penstock.cli.connection import Connection
+from penstock.cli.connection import Connection, _proxy_login
 from penstock.cli.kubeconfig import Access, Unusable
 
 SERVICE = {"metadata": {"name": "chat", "namespace": "ml"}}
@@ -240,3 +241,22 @@ def test_a_name_stays_a_name_in_the_url(tmp_path: Path) -> None:
         with pytest.raises(Failure), client.connect(str(path), None, "a b") as found:
             found.service("../x")
     assert server.requests[0][1].endswith("/namespaces/a%20b/inferenceservices/..%2Fx")
+
+
+def test_the_proxy_hears_the_user_and_password_of_its_url() -> None:
+    heard = _proxy_login("http://bob:p%40ss@proxy:3128")
+    assert heard == {"Proxy-Authorization": f"Basic {base64.b64encode(b'bob:p@ss').decode()}"}
+    assert _proxy_login("http://proxy:3128") == {}
+
+
+@pytest.mark.parametrize("url", ["socks5://u:SECRET@127.0.0.1:1", "http://exa mple:80"])
+def test_a_url_that_cannot_be_used_is_shown_without_its_password(url: str) -> None:
+    with pytest.raises(Unusable) as raised:
+        Connection(Access("https://127.0.0.1:1", proxy=url, is_verified=False))
+    assert "SECRET" not in str(raised.value)
+
+
+def test_text_around_an_authority_s_certificate_is_skipped() -> None:
+    authority = trustme.CA()
+    noted = "# Főtanúsítvány\n".encode() + authority.cert_pem.bytes()
+    Connection(Access("https://127.0.0.1:1", authority=noted)).close()

@@ -220,3 +220,22 @@ def test_without_a_kubeconfig(words: tuple[str | None, str | None], complaint: s
     with pytest.raises(Unusable) as error:
         kubeconfig.load(*words, {"KUBECONFIG": "/nowhere"})
     assert str(error.value) == complaint
+
+
+@pytest.mark.parametrize("word", ["false", "true", 1])
+def test_only_true_or_false_says_whether_a_server_is_verified(tmp_path: Path, word: object) -> None:
+    with pytest.raises(Unusable, match="insecure-skip-tls-verify must be true or false"):
+        loaded(tmp_path, cluster={"insecure-skip-tls-verify": word})
+
+
+@pytest.mark.parametrize("token", ["SECRET\nSECRET", "SECRÉT"])
+def test_a_token_that_cannot_be_sent_is_not_shown(tmp_path: Path, token: str) -> None:
+    with pytest.raises(Unusable, match="its token is not one line of ASCII") as raised:
+        loaded(tmp_path, {"token": token})
+    assert "SECR" not in str(raised.value)
+
+
+def test_a_namespace_that_looks_like_a_number_is_a_name(tmp_path: Path) -> None:
+    found = content()
+    found["contexts"][0]["context"]["namespace"] = 5
+    assert kubeconfig.load(written(tmp_path, found), None).namespace == "5"

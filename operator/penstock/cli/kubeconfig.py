@@ -44,7 +44,7 @@ class Access:
 def load(kubeconfig: str | None, context: str | None, environ: Mapping[str, str] = os.environ) -> Access:
     """Raises Unusable."""
     paths = kubeconfig or environ.get("KUBECONFIG") or "~/.kube/config"
-    there = [path for path in map(_expanded, paths.split(os.pathsep)) if path.is_file()]
+    there = [path for path in map(_expanded, paths.split(os.pathsep)) if _is_there(path)]
     if there:
         try:
             return _access(there, context)
@@ -61,7 +61,19 @@ def load(kubeconfig: str | None, context: str | None, environ: Mapping[str, str]
 
 
 def bearer(token: str) -> Mapping[str, str]:
-    return {"Authorization": f"Bearer {token.strip()}"}
+    """Raises Unusable, without the token: an error about the header would show it."""
+    word = token.strip()
+    if not word.isascii() or not word.isprintable():
+        raise Unusable("its token is not one line of ASCII")
+    return {"Authorization": f"Bearer {word}"}
+
+
+def _is_there(path: Path) -> bool:
+    """A pipe is a kubeconfig too. One in a folder that may not be read fails when it is opened, with its name."""
+    try:
+        return path.exists() and not path.is_dir()
+    except PermissionError:
+        return True
 
 
 def _expanded(path: str) -> Path:
@@ -86,9 +98,9 @@ def _access(paths: Sequence[Path], context: str | None) -> Access:
     cluster_folder, cluster = _named(files, "cluster", chosen["cluster"])
     access = Access(
         server=cluster["server"].rstrip("/"),
-        namespace=chosen.get("namespace") or DEFAULT_NAMESPACE,
+        namespace=str(chosen.get("namespace") or DEFAULT_NAMESPACE),
         authority=_content(cluster, "certificate-authority", cluster_folder),
-        is_verified=not cluster.get("insecure-skip-tls-verify"),
+        is_verified=not _is_insecure(cluster),
         server_name=cluster.get("tls-server-name") or None,
         proxy=cluster.get("proxy-url") or None,
     )
@@ -106,6 +118,13 @@ def _access(paths: Sequence[Path], context: str | None) -> Access:
 
         return credential_plugin.authenticated(access, user["exec"], user_folder)
     return _authenticated(access, user, user_folder)
+
+
+def _is_insecure(cluster: Mapping[str, Any]) -> bool:
+    asked = cluster.get("insecure-skip-tls-verify") or False
+    if not isinstance(asked, bool):
+        raise Unusable(f"insecure-skip-tls-verify must be true or false, not {asked!r}")
+    return asked
 
 
 def _named(files: _Files, kind: str, name: str) -> tuple[Path, Mapping[str, Any]]:
