@@ -91,13 +91,21 @@ def test_a_refused_fragment_stalls_with_the_servers_words_and_touches_nothing(
 
     objects.patch(DEPLOYMENT, f"{name}-blue", {"spec": {"replicas": 0}})
     eventually(lambda: assert_replicas(objects, name, 1))
+    # Ready may still be what it was before the Deployment was scaled to nothing.
+    running = eventually(lambda: assert_one_other_pod(objects, name, running))
     eventually(lambda: assert_condition(objects.service(name), "Ready", "True"))
-    running = pods(objects, name)
 
     kept = {field: before["spec"]["predictor"][field] for field in ("model", "tolerations")}
     objects.edit(name, predictor={**dict.fromkeys(fragment), **kept})
     eventually(lambda: assert_ready(objects, name))
     assert pods(objects, name) == running
+
+
+def assert_one_other_pod(objects: Objects, name: str, before: set[str]) -> set[str]:
+    found = pods(objects, name)
+    assert len(found) == 1
+    assert not found & before
+    return found
 
 
 def assert_replicas(objects: Objects, name: str, replicas: int) -> None:
