@@ -12,6 +12,8 @@ endif
 
 RUN = .venv/bin/python
 PYTEST = $(RUN) -m pytest
+# Most tests wait: two at a time need little more of two cores than one. An existing cluster's are not ours to multiply.
+SIDE_BY_SIDE = --numprocesses=$(if $(filter existing,$(CLUSTER)),0,2)
 HARNESS = $(RUN) -m tests.harness
 
 .PHONY: help
@@ -48,7 +50,7 @@ lint: .venv/synced ## ruff, mypy --strict and the import contracts (no cluster).
 	.venv/bin/lint-imports
 
 unit: .venv/synced ## Pure tests of the operator and the server (seconds).
-	$(PYTEST) -q tests/unit
+	$(PYTEST) -q --numprocesses=2 tests/unit
 
 golden: .venv/synced ## Rendered objects compared with the reviewed ones in tests/golden.
 	$(PYTEST) -q tests/golden
@@ -63,10 +65,11 @@ chart: .venv/synced ## The Helm chart, install.yaml and the samples against a re
 	$(PYTEST) -q tests/chart
 
 control-plane: .venv/synced ## The operator against a real API server, scheduler and controllers (Linux; builds them from Go modules once).
-	$(PYTEST) -q tests/control_plane
+	$(PYTEST) -q $(SIDE_BY_SIDE) --dist=loadfile tests/control_plane
 
 e2e: preflight .venv/synced ## Real pods, images, models and traffic on a real node (Linux, root, about 25 GB of disk).
-	$(PYTEST) -q tests/e2e
+	$(PYTEST) -q tests/e2e/test_cluster_lifecycle.py
+	$(PYTEST) -q $(SIDE_BY_SIDE) --dist=loadgroup --ignore=tests/e2e/test_cluster_lifecycle.py tests/e2e
 
 # What `make test` would build on the way, apart, so that CI can do it beside other things.
 .PHONY: tools base-image image-builds

@@ -16,6 +16,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     """A cache in which no cluster runs, with the programs of the real one."""
     tools.ensure("kubernetes", "etcd", "kwok")
     (tmp_path / "tools").symlink_to(tools.cache_dir() / "tools")
+    monkeypatch.delenv("PENSTOCK_CLUSTER_COPY", raising=False)
     monkeypatch.setenv("PENSTOCK_CACHE", str(tmp_path))
     yield tmp_path
     clusters.down("control-plane")

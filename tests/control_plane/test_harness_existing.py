@@ -18,6 +18,7 @@ def own_cache(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Another machine, as far as the harness can tell, with the same programs."""
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "tools").symlink_to(tools.cache_dir() / "tools")
+    monkeypatch.delenv("PENSTOCK_CLUSTER_COPY", raising=False)
     monkeypatch.setenv("PENSTOCK_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     yield

@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests import models
+from tests.e2e import sharing
 from tests.e2e.service import Isvc, apply_secret
 from tests.harness import gateway as gateways
 from tests.harness import images, object_store, release
@@ -27,23 +28,34 @@ def cluster(node_cluster: Cluster) -> Cluster:
     return node_cluster
 
 
+@pytest.fixture(autouse=True)
+def _beside_others(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Other tests may run meanwhile, unless this one is marked `alone`: it replaces or stops what all of them use."""
+    is_alone = request.node.get_closest_marker("alone") is not None
+    with sharing.alone() if is_alone else sharing.beside_others():
+        yield
+
+
 @pytest.fixture(scope="session")
 def penstock(cluster: Cluster) -> Penstock:
     """The chart, installed with images of the code as it is now."""
-    operator, server = images.ensure(cluster)
-    return release.install(cluster, operator, server)
+    with sharing.alone():
+        operator, server = images.ensure(cluster)
+        return release.install(cluster, operator, server)
 
 
 @pytest.fixture(scope="session")
 def echo_image(cluster: Cluster) -> str:
     """Python and a server that tells its host name: what tests of the cluster itself run."""
-    return images.load(images.build(ECHO / "Dockerfile", "penstock/echo", context=ECHO))
+    with sharing.alone():
+        return images.load(images.build(ECHO / "Dockerfile", "penstock/echo", context=ECHO))
 
 
 @pytest.fixture(scope="session")
 def gateway(cluster: Cluster) -> Gateway:
     """A Gateway for the routes of every test; only those that ask for it wait for its start."""
-    return gateways.ensure(cluster)
+    with sharing.alone():
+        return gateways.ensure(cluster)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +66,8 @@ def bucket(cluster: Cluster) -> dict[str, str]:
         "all-minilm-l6-v2": models.minilm(),
         "sentiment": models.classifier(),
     }
-    return object_store.serve(cluster, BUCKET, folders)
+    with sharing.alone():
+        return object_store.serve(cluster, BUCKET, folders)
 
 
 @pytest.fixture

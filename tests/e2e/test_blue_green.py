@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.timing import spread
-from tests.e2e import specs, switches
+from tests.e2e import sharing, specs, switches
 from tests.e2e.service import Isvc, eventually
 from tests.e2e.traffic import Traffic
 from tests.harness.release import Penstock
@@ -169,6 +169,7 @@ def a_server(
     return {**spec, "rollout": {**specs.blue_green(hold=0), "strategy": strategy}}
 
 
+@sharing.gpus
 class TestAutoWithTwoGpus:
     @pytest.mark.parametrize(
         ("pods", "gpus", "plan"),

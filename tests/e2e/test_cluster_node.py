@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.e2e import sharing
 from tests.harness import device_plugin
 from tests.harness.cluster import Cluster, KubectlError
 
@@ -157,6 +158,7 @@ def test_a_container_over_its_memory_limit_is_reported_as_oom_killed(place: Name
     assert (terminated["reason"], terminated["exitCode"]) == ("OOMKilled", 137)
 
 
+@sharing.gpus
 def test_the_third_pod_that_wants_a_gpu_waits(place: Namespace) -> None:
     place.pod("one", limits={GPU: "1"})
     place.pod("two", limits={GPU: "1"})
@@ -175,6 +177,7 @@ def why_unscheduled(place: Namespace, pod: str) -> str:
     return place.kubectl("get", "pod", pod, query)
 
 
+@sharing.gpus
 def test_a_sick_gpu_is_no_longer_offered(cluster: Cluster) -> None:
     query = "--output=jsonpath={.items[*].status.allocatable.nvidia\\.com/gpu}"
     assert eventually(lambda: cluster.kubectl("get", "nodes", query) == "2", within=20)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.e2e import specs
 from tests.e2e.service import Isvc, eventually
 from tests.harness import release
@@ -11,6 +13,7 @@ from tests.harness.release import Penstock
 KINDS = "deployments,services,horizontalpodautoscalers,poddisruptionbudgets,controllerrevisions,pods,endpointslices"
 
 
+@pytest.mark.alone
 def test_deleting_with_the_operator_down_leaves_nothing(
     service: Callable[[str], Isvc], cluster: Cluster, penstock: Penstock
 ) -> None:

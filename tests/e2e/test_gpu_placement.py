@@ -4,9 +4,11 @@ import json
 import time
 from collections.abc import Callable
 
-from tests.e2e import specs
+from tests.e2e import sharing, specs
 from tests.e2e.service import Isvc, eventually
 from tests.harness.release import Penstock
+
+pytestmark = sharing.gpus
 
 TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 

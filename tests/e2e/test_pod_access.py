@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import specs
+from tests.e2e import sharing, specs
 from tests.e2e.service import Isvc, eventually
 from tests.e2e.traffic import Traffic
 from tests.harness import release
@@ -47,12 +47,16 @@ http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
 """
 
 
+pytestmark = pytest.mark.alone
+
+
 @pytest.fixture(scope="module")
 def proxied(cluster: Cluster, penstock: Penstock) -> Iterator[Penstock]:
     """Penstock, with an operator that goes through the API server."""
     images = (penstock.operator_image, penstock.server_image)
-    yield release.install(cluster, *images, "--set=settings.podAccess=ApiServer")
-    release.install(cluster, *images)
+    with sharing.alone():
+        yield release.install(cluster, *images, "--set=settings.podAccess=ApiServer")
+        release.install(cluster, *images)
 
 
 def a_server(image: str, version: str, **rollout: Any) -> dict[str, Any]:

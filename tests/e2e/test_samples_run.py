@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests import models
+from tests.e2e import sharing
 from tests.e2e.service import Isvc, eventually
 from tests.harness.cluster import Cluster
 from tests.harness.gateway import Gateway
@@ -66,7 +67,11 @@ def answers(gateway: Gateway, host: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "sample", ["smollm2.yaml", "classifier.yaml", "gpu.yaml", "blue-green.yaml", "auto-gpu.yaml", "canary.yaml"]
+    "sample",
+    [
+        *("smollm2.yaml", "classifier.yaml", "blue-green.yaml", "canary.yaml"),
+        *(pytest.param(sample, marks=sharing.gpus) for sample in ("gpu.yaml", "auto-gpu.yaml")),
+    ],
 )
 def test_a_sample_that_fetches_its_model_becomes_ready(
     service: Callable[[str], Isvc], model_secret: str, sample: str

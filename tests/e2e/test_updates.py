@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+import pytest
+
 from tests.e2e import specs
 from tests.e2e.service import Isvc, eventually
 from tests.e2e.traffic import Traffic
@@ -60,6 +62,7 @@ def test_a_crash_looping_update_leaves_the_old_pods_serving_and_is_mended_by_the
     assert traffic.answered > 50
 
 
+@pytest.mark.alone
 def test_a_restart_or_upgrade_of_the_operator_restarts_no_model(
     service: Callable[[str], Isvc], cluster: Cluster, penstock: Penstock
 ) -> None:

@@ -72,7 +72,7 @@ def _up(options: argparse.Namespace) -> None:
 
 
 def _down(options: argparse.Namespace) -> None:
-    cluster.down(options.profile)
+    cluster.down(options.profile, with_copies=True)
 
 
 def _status(_: argparse.Namespace) -> None:

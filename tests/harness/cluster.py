@@ -69,8 +69,11 @@ def named_provider() -> str | None:
     return None if name == "auto" else name
 
 
-def down(profile: str) -> None:
-    """Stops and removes the cluster of that profile, also a crashed or half-started one; its logs stay."""
+def down(profile: str, *, with_copies: bool = False) -> None:
+    """Stops and removes the cluster of that profile, also a crashed or half-started one; its logs stay.
+
+    `with_copies` takes those along that tests side by side have made, and leave only when they are killed.
+    """
     with _locked(profile):
         found = _load(profile)
         if found and found.provider == "kind":
@@ -78,6 +81,8 @@ def down(profile: str) -> None:
         if found and found.provider == "existing":
             progress("the cluster is not ours to stop")
         local.down(profile, state(profile))
+        for copy in state(profile).parent.glob(f"{profile}-*/") if with_copies else ():
+            local.down(profile, copy)
 
 
 def load_image(profile: str, image: str) -> None:
@@ -103,14 +108,18 @@ def prune() -> None:
             raise HarnessError(
                 f"the {profile} cluster runs from the cache: stop it first with `down --profile {profile}`"
             )
-        down(profile)
+        down(profile, with_copies=True)
     for path in cache_dir().glob("*"):
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def state(profile: str) -> Path:
-    """The folder of everything that belongs to the cluster of that profile."""
-    return cache_dir() / "clusters" / profile
+    """The folder of everything that belongs to the cluster of that profile.
+
+    Control planes need no node, so that a machine can have several: PENSTOCK_CLUSTER_COPY names one of them.
+    """
+    copy = os.environ.get("PENSTOCK_CLUSTER_COPY") if profile == "control-plane" else None
+    return cache_dir() / "clusters" / (f"{profile}-{copy}" if copy else profile)
 
 
 def _start(provider: str, profile: str, hpa_sync_seconds: int) -> Cluster:

@@ -18,7 +18,7 @@ from tests.harness.requirements import KIND_IMAGE
 
 
 def up(profile: str, state: Path) -> Cluster:
-    kind = _kind(profile, state)
+    kind = _kind(state)
     kind.create()
     cluster = Cluster("kind", profile, kind.kubeconfig_path, "", kind.kubectl_path, state, audit_log=None)
     if profile == "control-plane":
@@ -29,19 +29,19 @@ def up(profile: str, state: Path) -> Cluster:
 
 def down(profile: str, state: Path) -> None:
     Processes(state).stop_all()
-    _kind(profile, state).delete()
+    _kind(state).delete()
 
 
 def load_image(profile: str, state: Path, image: str) -> None:
     """Copies an image from Docker to the cluster's nodes."""
-    _kind(profile, state).load_docker_image(image)
+    _kind(state).load_docker_image(image)
 
 
-def _kind(profile: str, state: Path) -> KindCluster:
+def _kind(state: Path) -> KindCluster:
     # pytest-kind makes a folder where it stands.
     with chdir(state):
         return KindCluster(
-            f"penstock-{profile}",
+            f"penstock-{state.name}",
             kubeconfig=state / "kubeconfig",
             image=KIND_IMAGE,
             kind_path=tools.ensure("kind")["kind"],

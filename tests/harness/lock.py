@@ -1,4 +1,4 @@
-"""A lock that two programs on one machine respect."""
+"""Locks that two programs on one machine respect."""
 
 import fcntl
 from collections.abc import Iterator
@@ -19,6 +19,15 @@ def exclusive(path: Path, *, waiting: str = "") -> Iterator[None]:
         if waiting and _is_held(file.fileno()):
             progress(waiting)
         fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Holds the file lock at `path` beside others that share it, and never beside one that has it exclusively."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
         yield
 
 

@@ -17,13 +17,13 @@ class Terminal(io.StringIO):
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = root.handlers, root.level
+    handlers, level, configuration = root.handlers, root.level, structlog.get_config()
     yield
     root.handlers = handlers
     root.setLevel(level)
     for name in logs.QUIET:
         logging.getLogger(name).setLevel(logging.NOTSET)
-    structlog.reset_defaults()
+    structlog.configure(**configuration)
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
