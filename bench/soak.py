@@ -35,6 +35,7 @@ from tests.harness.cluster import Cluster, HarnessError
 
 NAMESPACE, SECRET, BUCKET = "soak", "model-bucket", "models"
 ROLLED_BACK_EVERY = 4
+STREAM_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _run(cluster: Cluster, number: int) -> Seen:
     apply_secret(cluster, NAMESPACE, SECRET, credentials)
     service = Isvc(cluster, NAMESPACE, "soaked")
     try:
-        with switches.under_load(service, SECRET) as model:
+        with switches.under_load(service, SECRET, stream_seconds=STREAM_SECONDS) as model:
             for switch in range(1, number + 1):
                 _switch(model, switch)
         return Seen(model.traffic.answers, model.moves)

@@ -13,7 +13,6 @@ from tests.e2e.traffic import Answer, Stream, Traffic
 
 PREFIX = "all-minilm-l6-v2"
 BODY = {"input": "a gated pipe leads the water to the turbine"}
-STREAM_SECONDS = 20.0
 LOADED_WITHIN = 240.0
 # Seconds since the action: what a move of the traffic is compared by.
 WINDOWS = {"before": (-2.0, 0.0), "around": (0.0, 2.0), "after": (2.0, 4.0)}
@@ -60,6 +59,7 @@ class UnderLoad:
     traffic: Traffic
     version: str
     stable: str
+    stream_seconds: float  # how long the request takes that is open at each move
     moves: list[Move] = field(default_factory=list)
 
     def switch(self, version: str) -> Move:
@@ -80,7 +80,7 @@ class UnderLoad:
         return self._move("rollback", to=self.stable, until="RolledBack")
 
     def _move(self, verb: str, *, to: str, until: str) -> Move:
-        stream = self.traffic.upload(STREAM_SECONDS)
+        stream = self.traffic.upload(self.stream_seconds)
         # So long is looked at before the action.
         eventually(lambda: stream.seconds > -WINDOWS["before"][0], self.service, within=10)
         move = Move(verb, self.version, stream, began=time.monotonic())
@@ -96,13 +96,13 @@ class UnderLoad:
 
 
 @contextmanager
-def under_load(service: Isvc, secret: str) -> Iterator[UnderLoad]:
+def under_load(service: Isvc, secret: str, *, stream_seconds: float) -> Iterator[UnderLoad]:
     """Version v1 of the model, rolled out, and clients that ask it without end."""
     service.apply(_spec(secret, "v1"))
     eventually(service.is_rolled_out, service, within=LOADED_WITHIN)
     url = f"{service.url()}/v1/embeddings"
     with Traffic(url, BODY, clients=3, fresh=2, pause_seconds=0.1, version_of=model) as traffic:
-        yield UnderLoad(service, secret, traffic, "v1", "v1")
+        yield UnderLoad(service, secret, traffic, "v1", "v1", stream_seconds)
 
 
 def _spec(secret: str, version: str) -> dict[str, Any]:

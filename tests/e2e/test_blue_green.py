@@ -15,12 +15,13 @@ from tests.e2e.traffic import Traffic
 from tests.harness.release import Penstock
 
 LOADED_WITHIN = 240.0
+STREAM_SECONDS = 10.0
 
 
 def test_three_switches_and_a_rollback_fail_no_request_and_cut_no_stream(
     service: Callable[[str], Isvc], model_secret: str
 ) -> None:
-    with switches.under_load(service("switched"), model_secret) as model:
+    with switches.under_load(service("switched"), model_secret, stream_seconds=STREAM_SECONDS) as model:
         model.switch("v2")
         model.go_back()
         for version in ("v3", "v4"):
@@ -62,7 +63,7 @@ def test_a_text_that_is_being_written_at_the_switch_is_written_to_its_end(
     with Traffic(f"{writer.url()}/v1/completions", {}, clients=0) as traffic:
         trial = traffic.download(counting(40))
         trial.wait_until_over()
-        stream = traffic.download(counting(round(switches.STREAM_SECONDS * trial.pieces / trial.seconds)))
+        stream = traffic.download(counting(round(STREAM_SECONDS * trial.pieces / trial.seconds)))
         writer.act("promote")
         writer.wait_for_phase("Stable", within=60)
         assert stream.is_open

@@ -13,6 +13,7 @@ from tests.harness.gateway import Gateway
 LOADED_WITHIN = 240.0
 POINTS = 2.0
 ENOUGH = 1000
+SAMPLES = 200
 MARK = {"x-arm": "b"}
 # The damaged model answers a text as long as this one with a 500.
 LONG = "I love it, and I would buy it again. " * 8
@@ -96,7 +97,7 @@ def test_the_arms_of_an_ab_test_keep_their_clients_over_a_new_operator_and_the_b
     cluster: Cluster, service: Callable[[str], Isvc], gateway: Gateway, model_secret: str, damaged_model: str
 ) -> None:
     compared = service("compared")
-    test = {"header": {"name": "x-arm", "value": MARK["x-arm"]}, "durationSeconds": 20, "minSamplesPerArm": ENOUGH}
+    test = {"header": {"name": "x-arm", "value": MARK["x-arm"]}, "durationSeconds": 10, "minSamplesPerArm": SAMPLES}
 
     def version(name: str, uri: str) -> dict[str, Any]:
         model = specs.model(uri, model_secret, terminationGracePeriodSeconds=6)
@@ -121,7 +122,7 @@ def test_the_arms_of_an_ab_test_keep_their_clients_over_a_new_operator_and_the_b
         eventually(lambda: len(since(over, unmarked)) >= 50, compared, within=30)
     # Every text is long: the damaged model of arm A answers none of them, and arm B's answers all.
     switched = next(each.sent for each in since(began, unmarked) if each.failure is None)
-    assert len([each for each in since(began, marked) if each.sent < switched]) >= ENOUGH
+    assert len([each for each in since(began, marked) if each.sent < switched]) >= SAMPLES
     assert [each.failure for each in since(began, marked) if each.failure] == []
     assert [each.failure for each in since(over, unmarked) if each.failure] == []
     told = compared.rollout()["abTest"]
