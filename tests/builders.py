@@ -1,6 +1,6 @@
 """Services, pods, deployments and what a pass sees of them, named so that a test's row reads as a sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,6 +8,9 @@ from typing import Any
 from penstock import names
 from penstock.api.status import InferenceServiceStatus, RolloutStatus
 from penstock.api.v1alpha1 import InferenceService, parse
+from penstock.capacity.free import Capacity
+from penstock.capacity.placement import Node
+from penstock.capacity.requests import PodRequests
 from penstock.names import Slot
 from penstock.observed.causes import Cause
 from penstock.observed.causes import causes as causes_of
@@ -218,3 +221,12 @@ _RUNNING: dict[str, Any] = {"running_since": T0, "ip": "10.0.0.7"}
 _KNOWN: dict[str, Any] = {"templates": frozenset({"v1", "v2", "v3"}), "selected": Slot.BLUE}
 WIPED = InferenceServiceStatus()
 REMEMBERED = {names.ANNOTATION_STABLE: "v1"}
+
+
+def capacity_of(nodes: Iterable[Node], pods: Iterable[PodRequests]) -> Capacity:
+    capacity = Capacity()
+    for node in nodes:
+        capacity.put_node(node)
+    for pod in pods:
+        capacity.put_pod(pod)
+    return capacity

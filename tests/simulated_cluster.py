@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from penstock import names
 from penstock.capacity import requests
-from penstock.capacity.free import Capacity, build
+from penstock.capacity.free import Capacity
 from penstock.capacity.placement import Node
 from penstock.capacity.requests import PodRequests
 from penstock.capacity.room import Room
@@ -25,7 +25,7 @@ from penstock.observed.http_route import SeenRoute
 from penstock.observed.values import Endpoints, SeenDeployment, SeenPod
 from penstock.slot_plan import SlotPlan
 
-from tests.builders import T0
+from tests.builders import T0, capacity_of
 
 ILLS: Final = ("crash-looping", "never ready")
 NAMESPACE: Final = "ml"
@@ -268,7 +268,7 @@ class Cluster:
             PodRequests(NAMESPACE, pod.name, None if pod.node is None else f"node-{pod.node}", asked)
             for pod in self.pods
         )
-        return build(nodes, placed)
+        return capacity_of(nodes, placed)
 
     def _roll(self, slot: Slot, plan: SlotPlan) -> None:
         """As the Deployment controller does it; an unsaid pace is a quarter more and a quarter missing."""

@@ -161,6 +161,11 @@ def url(service: str, namespace: str) -> str:
     return f"http://{service}.{namespace}.svc"
 
 
+def is_extended(resource: str) -> bool:
+    """True for a device plugin's resource: its domain is outside kubernetes.io. It cannot be overcommitted."""
+    return "/" in resource and not resource.split("/", 1)[0].endswith("kubernetes.io")
+
+
 def is_gpu(resource: str) -> bool:
     """True for an extended resource that stands for an accelerator (whole, MIG slice, any vendor)."""
     return resource.startswith("nvidia.com/") or resource.endswith("/gpu")

@@ -35,14 +35,3 @@ def parse(quantity: Quantity) -> Decimal:
 def equal(one: Quantity, other: Quantity) -> bool:
     """Whether both mean the same amount, as `1024Mi` and `1Gi` do. Raises ValueError."""
     return parse(one) == parse(other)
-
-
-def normalise(quantity: Quantity) -> str:
-    """Return the one spelling that all quantities of this amount share. Raises ValueError."""
-    amount = parse(quantity)
-    if amount == 0:
-        return "0"
-    binary = amount % 1024 == 0 and amount % 1000 != 0
-    scales = _BINARY if binary else _DECIMAL
-    suffix = max((s for s in scales if amount % scales[s] == 0), key=scales.__getitem__, default="n")
-    return f"{(amount / scales[suffix]).normalize():f}{suffix}"

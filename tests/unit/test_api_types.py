@@ -46,10 +46,8 @@ def test_metadata_is_projected_to_what_the_operator_reads() -> None:
         "namespace": "chat",
         "uid": "u-1",
         "generation": 3,
-        "resourceVersion": "77",
         "annotations": {},
         "labels": {},
-        "creationTimestamp": "2026-01-01T00:00:00Z",
     }
 
 

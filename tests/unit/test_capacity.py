@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from penstock.capacity import free, placement
+from penstock.capacity import placement
 from penstock.capacity.free import Capacity
 from penstock.capacity.placement import Node
 from penstock.capacity.requests import PodKey, PodRequests, project_pod, requests
 from penstock.capacity.room import Fit, Room, Scarce
+
+from tests.builders import capacity_of
 
 GPU = "nvidia.com/gpu"
 
@@ -222,7 +224,7 @@ def test_a_node_that_is_not_ready_takes_nothing() -> None:
 
 def test_copies_are_counted_node_by_node() -> None:
     nodes = [a_node_with({GPU: "8"}, name="a"), a_node_with({GPU: "3"}, name="b"), a_node(name="c")]
-    fit = free.build(nodes, [a_pod("taken", a_gpu_spec(3), "a")]).fit(a_gpu_spec(2))
+    fit = capacity_of(nodes, [a_pod("taken", a_gpu_spec(3), "a")]).fit(a_gpu_spec(2))
     assert fit.by_node == {"a": 2, "b": 1}
     assert fit.copies == 3
     assert fit.message == "3 more copies fit on 2 nodes"
@@ -230,7 +232,7 @@ def test_copies_are_counted_node_by_node() -> None:
 
 def test_a_full_gpu_node_says_the_arithmetic() -> None:
     claims = [a_pod("one", a_gpu_spec()), a_pod("two", a_gpu_spec())]
-    fit = free.build([a_node_with({GPU: "2"})], claims).fit(a_gpu_spec())
+    fit = capacity_of([a_node_with({GPU: "2"})], claims).fit(a_gpu_spec())
     assert fit.copies == 0
     assert fit.short_of == GPU
     assert fit.message == "needs 1 nvidia.com/gpu; 0 of 2 free on 1 matching node"
@@ -238,38 +240,38 @@ def test_a_full_gpu_node_says_the_arithmetic() -> None:
 
 def test_nodes_without_gpus_do_not_count_as_matching() -> None:
     nodes = [a_node_with({GPU: "2"}), a_node(name="cpu-only")]
-    fit = free.build(nodes, []).fit(a_gpu_spec(4))
+    fit = capacity_of(nodes, []).fit(a_gpu_spec(4))
     assert fit.message == "needs 4 nvidia.com/gpu; 2 of 2 free on 1 matching node"
 
 
 def test_gpus_scattered_over_nodes_do_not_make_a_copy() -> None:
     nodes = [a_node_with({GPU: "4"}, name=name) for name in "ab"]
     claims = [a_pod(name, a_gpu_spec(2), name) for name in "ab"]
-    fit = free.build(nodes, claims).fit(a_gpu_spec(4))
+    fit = capacity_of(nodes, claims).fit(a_gpu_spec(4))
     assert fit.message == "needs 4 nvidia.com/gpu; 4 of 8 free on 2 matching nodes, at most 2 on one"
 
 
 def test_the_cpu_is_named_when_the_gpu_is_there_but_the_cpu_beside_it_is_not() -> None:
     spec = {"containers": [{"resources": {"requests": {"cpu": "6"}, "limits": {GPU: "1"}}}]}
     nodes = [a_node_with({GPU: "1"}), a_node(name="idle-without-gpu")]
-    fit = free.build(nodes, [a_pod("busy", a_spec(cpu="5500m"))]).fit(spec)
+    fit = capacity_of(nodes, [a_pod("busy", a_spec(cpu="5500m"))]).fit(spec)
     assert fit.short_of == "cpu"
     assert fit.message == "needs 6 cpu; 2.5 of 8 free on 1 matching node with enough nvidia.com/gpu"
 
 
 def test_memory_is_written_in_gibibytes() -> None:
     spec = {"containers": [a_container(memory="64Gi")]}
-    assert free.build([a_node()], []).fit(spec).message == "needs 64Gi memory; 32Gi of 32Gi free on 1 matching node"
+    assert capacity_of([a_node()], []).fit(spec).message == "needs 64Gi memory; 32Gi of 32Gi free on 1 matching node"
 
 
 def test_a_node_with_no_pod_left_fits_nothing() -> None:
-    fit = free.build([a_node_with({"pods": "1"})], [a_pod("one", a_spec())]).fit(a_spec())
+    fit = capacity_of([a_node_with({"pods": "1"})], [a_pod("one", a_spec())]).fit(a_spec())
     assert fit.message.startswith("needs 1 pods; 0 of 1 free on 1 matching node")
 
 
 def test_a_taint_that_keeps_the_gpu_node_away_is_named() -> None:
     nodes = [a_node_with({GPU: "2"}, taints=[a_taint("dedicated", "training")]), a_node(name="cpu-only")]
-    fit = free.build(nodes, []).fit(a_gpu_spec())
+    fit = capacity_of(nodes, []).fit(a_gpu_spec())
     assert fit.short_of is None
     assert fit.message == (
         "needs 1 nvidia.com/gpu; of 1 node with it none matches: "
@@ -283,13 +285,13 @@ def test_each_obstacle_is_counted() -> None:
         a_node_with({GPU: "2"}, name="b", labels={"zone": "x"}),
         a_node_with({GPU: "2"}, name="c"),
     ]
-    fit = free.build(nodes, []).fit(a_gpu_spec(nodeSelector={"zone": "y"}))
+    fit = capacity_of(nodes, []).fit(a_gpu_spec(nodeSelector={"zone": "y"}))
     assert fit.message.endswith("of 3 nodes with it none matches: 1 is not ready, 2 lacks the label zone=y")
 
 
 def test_a_gpu_that_no_node_offers_names_those_that_are_offered() -> None:
     nodes = [a_node_with({"nvidia.com/mig-1g.5gb": "7"}), a_node_with({"amd.com/gpu": "4"}, name="b")]
-    fit = free.build(nodes, []).fit(a_gpu_spec())
+    fit = capacity_of(nodes, []).fit(a_gpu_spec())
     assert fit.short_of == GPU
     assert fit.message == (
         "needs 1 nvidia.com/gpu; none of 2 nodes offers it (there is 4 amd.com/gpu, 7 nvidia.com/mig-1g.5gb)"
@@ -302,7 +304,7 @@ def test_an_empty_cluster_is_said_so() -> None:
 
 def test_an_overcommitted_node_has_nothing_free_rather_than_less() -> None:
     node = a_node_with({"cpu": "1"})
-    index = free.build([node], [a_pod("static", a_spec(cpu="3"))])
+    index = capacity_of([node], [a_pod("static", a_spec(cpu="3"))])
     assert index.free(node)["cpu"] == 0
 
 
@@ -315,38 +317,40 @@ def a_key(name: str) -> PodKey:
 
 def test_the_own_pods_give_their_gpus_back() -> None:
     claims = [a_pod(name, a_gpu_spec()) for name in ("own-1", "own-2", "other")]
-    room = free.build([a_node_with({GPU: "4"})], claims).room(a_gpu_spec(), [a_key("own-1"), a_key("own-2")], serving=0)
+    room = capacity_of([a_node_with({GPU: "4"})], claims).room(
+        a_gpu_spec(), [a_key("own-1"), a_key("own-2")], serving=0
+    )
     assert (room.fit.copies, room.fit_without_own.copies) == (1, 3)
 
 
 def test_gpus_that_own_pods_give_back_on_several_nodes_do_not_make_a_copy() -> None:
     nodes = [a_node_with({GPU: "2"}, name=name) for name in "ab"]
-    index = free.build(nodes, [a_pod(f"own-{name}", a_gpu_spec(2), name) for name in "ab"])
+    index = capacity_of(nodes, [a_pod(f"own-{name}", a_gpu_spec(2), name) for name in "ab"])
     room = index.room(a_gpu_spec(4), [a_key("own-a"), a_key("own-b")], serving=0)
     assert room.fit_without_own.message == ("needs 4 nvidia.com/gpu; 4 of 4 free on 2 matching nodes, at most 2 on one")
 
 
 def test_an_own_pod_without_a_node_or_that_is_gone_gives_nothing_back() -> None:
-    index = free.build([a_node_with({GPU: "1"})], [a_pod("taken", a_gpu_spec()), a_pod("own", a_gpu_spec(), None)])
+    index = capacity_of([a_node_with({GPU: "1"})], [a_pod("taken", a_gpu_spec()), a_pod("own", a_gpu_spec(), None)])
     room = index.room(a_gpu_spec(), [a_key("own"), a_key("gone")], serving=0)
     assert room.fit_without_own == room.fit
 
 
 def test_an_own_pod_that_is_named_twice_gives_back_once() -> None:
-    index = free.build([a_node_with({GPU: "1"})], [a_pod("own", a_gpu_spec())])
+    index = capacity_of([a_node_with({GPU: "1"})], [a_pod("own", a_gpu_spec())])
     assert index.room(a_gpu_spec(), [a_key("own"), a_key("own")], serving=0).fit_without_own.copies == 1
 
 
 def test_what_an_own_pod_gives_back_first_pays_for_an_overcommitted_node() -> None:
     claims = [a_pod("static", a_spec(cpu="2")), a_pod("own", a_spec(cpu="1"))]
-    index = free.build([a_node_with({"cpu": "2"})], claims)
+    index = capacity_of([a_node_with({"cpu": "2"})], claims)
     assert index.room(a_spec(cpu="1"), [a_key("own")], serving=0).fit_without_own.copies == 0
 
 
 def a_room_to_swap(
     new: dict[str, Any], *own: PodRequests, others: Sequence[PodRequests] = (), nodes: Sequence[Node]
 ) -> Room:
-    return free.build(nodes, [*own, *others]).room(new, [pod.key for pod in own], serving=len(own))
+    return capacity_of(nodes, [*own, *others]).room(new, [pod.key for pod in own], serving=len(own))
 
 
 @pytest.mark.parametrize(
@@ -415,7 +419,7 @@ def test_where_not_all_pods_are_seen_only_what_the_own_pods_give_back_is_sure(
     gpus: int, copies: int, can_take_turns: bool
 ) -> None:
     own = [a_pod(name, a_gpu_spec()) for name in "ab"]
-    index = free.build([a_node_with({GPU: "8"})], own)
+    index = capacity_of([a_node_with({GPU: "8"})], own)
     index.sees_all_pods = False
     room = index.room(a_gpu_spec(gpus), [pod.key for pod in own], serving=2)
     assert not room.sees_all_pods
@@ -424,7 +428,7 @@ def test_where_not_all_pods_are_seen_only_what_the_own_pods_give_back_is_sure(
 
 def test_own_pods_count_from_when_they_have_a_node() -> None:
     pods = [a_pod("placed", a_spec()), a_pod("waiting", a_spec(), None)]
-    room = free.build([a_node()], pods).room(a_spec(), [*(pod.key for pod in pods), a_key("gone")], serving=1)
+    room = capacity_of([a_node()], pods).room(a_spec(), [*(pod.key for pod in pods), a_key("gone")], serving=1)
     assert (room.own, room.serving) == (1, 1)
 
 
@@ -435,7 +439,7 @@ def test_the_gpu_is_the_scarce_resource_and_only_matching_nodes_are_summed_up() 
         a_node_with({GPU: "8"}, name="kept", taints=[a_taint("dedicated")]),
         a_node(name="cpu-only"),
     ]
-    scarce = free.build(nodes, [a_pod("busy", a_gpu_spec(3), "a")]).room(a_gpu_spec(2), [], serving=0).scarce
+    scarce = capacity_of(nodes, [a_pod("busy", a_gpu_spec(3), "a")]).room(a_gpu_spec(2), [], serving=0).scarce
     assert scarce == Scarce(GPU, Decimal(2), free=Decimal(3), total=Decimal(6))
     assert scarce.have == "3 of 6 nvidia.com/gpu free"
     assert scarce.needed(3) == "6"
@@ -461,7 +465,7 @@ def test_the_scarcest_kind_of_resource_is_told(spec: dict[str, Any], resource: s
 
 
 def test_a_pod_that_asks_for_nothing_has_no_scarce_resource() -> None:
-    room = free.build([a_node()], []).room({"containers": [{}]}, [], serving=0)
+    room = capacity_of([a_node()], []).room({"containers": [{}]}, [], serving=0)
     assert (room.scarce, room.is_for_gpus, room.fit.copies) == (None, False, 110)
 
 
@@ -478,7 +482,7 @@ def test_a_heartbeat_changes_nothing_and_a_new_gpu_does() -> None:
 
 
 def test_a_pod_that_moves_from_waiting_to_its_node_takes_its_share_there() -> None:
-    index = free.build([a_node()], [])
+    index = capacity_of([a_node()], [])
     assert index.put_pod(a_pod("one", a_spec(cpu="2"), None)) == set()
     assert index.requested("node-1") == {}
     assert index.put_pod(a_pod("one", a_spec(cpu="2"))) == {"cpu", "pods"}
@@ -490,7 +494,7 @@ def test_a_pod_that_moves_from_waiting_to_its_node_takes_its_share_there() -> No
 
 
 def test_a_pod_that_is_resized_in_place_changes_what_it_had_and_what_it_has() -> None:
-    index = free.build([a_node()], [a_pod("one", a_gpu_spec())])
+    index = capacity_of([a_node()], [a_pod("one", a_gpu_spec())])
     assert index.put_pod(a_pod("one", a_spec(cpu="2"))) == {GPU, "cpu", "pods"}
 
 
@@ -507,7 +511,7 @@ NODES = [a_node_with({GPU: "2"}), a_node_with({GPU: "1"}, name="node-2")]
 
 
 def after(changes: list[tuple[str, str | None, str, int]]) -> Capacity:
-    index = free.build(NODES, [])
+    index = capacity_of(NODES, [])
     for change in changes:
         changed(index, change)
     return index
@@ -524,7 +528,7 @@ def changed(index: Capacity, change: tuple[str, str | None, str, int]) -> Set[st
 @given(CHANGES)
 def test_any_history_ends_where_a_fresh_listing_would(changes: list[tuple[str, str | None, str, int]]) -> None:
     index = after(changes)
-    fresh = free.build(index.nodes.values(), reversed(list(index.pods.values())))
+    fresh = capacity_of(index.nodes.values(), reversed(list(index.pods.values())))
     for node in ("node-1", "node-2", "unknown"):
         assert index.requested(node) == fresh.requested(node)
         assert all(amount > 0 for amount in index.requested(node).values())
@@ -548,26 +552,26 @@ def test_an_answer_stays_as_long_as_nothing_of_what_it_rests_on_is_taken_or_give
     ("fit", "rests_on"),
     [
         pytest.param(Capacity().fit(a_mixed_spec("1", 1)), set(), id="no nodes"),
-        pytest.param(free.build([a_node()], []).fit(a_mixed_spec("1", 1)), set(), id="no node has GPUs"),
+        pytest.param(capacity_of([a_node()], []).fit(a_mixed_spec("1", 1)), set(), id="no node has GPUs"),
         pytest.param(
-            free.build([a_node_with({GPU: "1"})], []).fit(a_mixed_spec("1", 2)),
+            capacity_of([a_node_with({GPU: "1"})], []).fit(a_mixed_spec("1", 2)),
             {GPU},
             id="too few GPUs on any node",
         ),
         pytest.param(
-            free.build([a_node_with({GPU: "1"})], []).fit(a_mixed_spec("9", 1)),
+            capacity_of([a_node_with({GPU: "1"})], []).fit(a_mixed_spec("9", 1)),
             {GPU, "cpu"},
             id="GPUs without CPUs",
         ),
         pytest.param(
-            free.build([a_node_with({GPU: "1"})], []).fit(
+            capacity_of([a_node_with({GPU: "1"})], []).fit(
                 {"containers": [a_container(**{GPU: "1", "example.com/fpga": "1"})]}
             ),
             {GPU},
             id="GPUs where another resource is never",
         ),
         pytest.param(
-            free.build([a_node_with({GPU: "1"})], []).fit(a_mixed_spec("1", 1)), {GPU, "cpu", "pods"}, id="room"
+            capacity_of([a_node_with({GPU: "1"})], []).fit(a_mixed_spec("1", 1)), {GPU, "cpu", "pods"}, id="room"
         ),
     ],
 )
@@ -606,7 +610,7 @@ def test_room_is_what_a_listing_without_the_own_pods_would_have(
     changes: list[tuple[str, str | None, str, int]], own: frozenset[str], cpu: str, gpus: int
 ) -> None:
     index, spec = after(changes), a_mixed_spec(cpu, gpus)
-    others = free.build(NODES, [claim for claim in index.pods.values() if claim.name not in own])
+    others = capacity_of(NODES, [claim for claim in index.pods.values() if claim.name not in own])
     room = index.room(spec, [a_key(name) for name in own], serving=0)
     assert room.fit == index.fit(spec)
     assert room.fit_without_own == others.fit(spec)

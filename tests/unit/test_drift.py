@@ -50,6 +50,11 @@ MANIFESTS = [manifest for name in SERVICES for manifest in wanted(name)]
 IDS = [f"{manifest['kind']} of {name}" for name in SERVICES for manifest in wanted(name)]
 
 
+def in_base_unit(value: quantity.Quantity) -> str:
+    """1Gi is 1073741824."""
+    return f"{quantity.parse(value):f}"
+
+
 def as_served(value: Any, draw: st.DrawFn | None, key: str = "") -> Any:
     """The value as an API server hands it back: other spellings, no zeros, other people's fields and items."""
     if isinstance(value, dict):
@@ -59,9 +64,9 @@ def as_served(value: Any, draw: st.DrawFn | None, key: str = "") -> Any:
             if (k, v) not in (("minReadySeconds", 0), ("annotations", {}))
         }
         if key in ("limits", "requests"):
-            kept = {k: quantity.normalise(v) for k, v in kept.items()}
+            kept = {k: in_base_unit(v) for k, v in kept.items()}
         if "sizeLimit" in kept:
-            kept["sizeLimit"] = quantity.normalise(kept["sizeLimit"])
+            kept["sizeLimit"] = in_base_unit(kept["sizeLimit"])
         is_ours_alone = key in ("selector", "matchLabels", "nodeSelector")
         return kept | (
             {"zzzForeign": draw(st.integers())} if draw and not is_ours_alone and draw(st.booleans()) else {}

@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from penstock.api.rollout import Strategy
 from penstock.capacity import placement
-from penstock.capacity.free import Capacity, build
+from penstock.capacity.free import Capacity
 from penstock.capacity.requests import PodRequests, project_pod
 from penstock.capacity.room import Room
 from penstock.names import GPU
 from penstock.rollout.plan import Plan, plan
+
+from tests.builders import capacity_of
 
 
 def a_node(name: str, gpus: int, *, cpu: int = 64, taints: Any = ()) -> placement.Node:
@@ -53,7 +55,7 @@ def a_cluster(
     cluster = [a_node(f"node-{i}", gpus, cpu=cpu_per_node, taints=taints) for i, gpus in enumerate(nodes)]
     spec = asking(old_need, cpu=cpu)
     placed = [running(f"own-{i}-{j}", f"node-{i}", spec) for i, n in enumerate(taken) for j in range(n)]
-    return build(cluster, [*placed, *(running(f"waiting-{j}", None, spec) for j in range(waiting))])
+    return capacity_of(cluster, [*placed, *(running(f"waiting-{j}", None, spec) for j in range(waiting))])
 
 
 def a_room(
@@ -68,7 +70,7 @@ def a_room(
 def a_cpu_room(free: int, *, of: int = 8, need: int = 1) -> Room:
     """One node without GPUs, on which somebody else's pod runs."""
     other = running("other", "node", asking(cpu=of - free))
-    return build([a_node("node", 0, cpu=of)], [other]).room(asking(cpu=need), [], serving=0)
+    return capacity_of([a_node("node", 0, cpu=of)], [other]).room(asking(cpu=need), [], serving=0)
 
 
 @pytest.mark.parametrize(
@@ -317,13 +319,13 @@ def test_a_plan_for_pods_with_gpus(wanted: int, room: Room, found: Plan) -> None
         ),
         pytest.param(
             200,
-            build([a_node("node", 0)], []).room({"containers": [{}]}, [], serving=0),
+            capacity_of([a_node("node", 0)], []).room({"containers": [{}]}, [], serving=0),
             Plan("RollingUpdate", None, "RollingUpdate: 110 more pods fit, a second set needs 200"),
             id="pods that ask for nothing still take one of the node's places",
         ),
         pytest.param(
             1,
-            build([], []).room({"containers": [{}]}, [], serving=0),
+            capacity_of([], []).room({"containers": [{}]}, [], serving=0),
             Plan(
                 "RollingUpdate",
                 None,

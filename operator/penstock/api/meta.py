@@ -18,10 +18,8 @@ class ObjectMeta(Model):
     namespace: str = ""
     uid: str = ""
     generation: int = 0
-    resource_version: str = ""
     annotations: dict[str, str] = Field(default_factory=dict)
     labels: dict[str, str] = Field(default_factory=dict)
-    creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
 
 

@@ -138,13 +138,3 @@ class Capacity:
                 del used[resource]
         if not used:
             del self._used[node]
-
-
-def build(nodes: Iterable[Node], claims: Iterable[PodRequests]) -> Capacity:
-    """Return the capacity of a whole listing."""
-    capacity = Capacity()
-    for node in nodes:
-        capacity.put_node(node)
-    for pod in claims:
-        capacity.put_pod(pod)
-    return capacity

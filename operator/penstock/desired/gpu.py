@@ -9,7 +9,7 @@ from penstock import names
 def resources(wanted: Mapping[str, Any]) -> dict[str, Any]:
     """The container's resources with the requests of extended resources set to their limits, as Kubernetes demands."""
     limits = dict(wanted.get("limits") or {})
-    extended = {name: amount for name, amount in limits.items() if _is_extended(name)}
+    extended = {name: amount for name, amount in limits.items() if names.is_extended(name)}
     requests = {**(wanted.get("requests") or {}), **extended}
     return {key: value for key, value in (("requests", requests), ("limits", limits)) if value}
 
@@ -43,8 +43,3 @@ def _tolerates(toleration: Mapping[str, Any], key: str) -> bool:
     if not toleration.get("key"):
         return toleration.get("operator") == "Exists"
     return bool(toleration["key"] == key)
-
-
-def _is_extended(resource: str) -> bool:
-    """Extended resources are named with a domain outside kubernetes.io; they cannot be overcommitted."""
-    return "/" in resource and not resource.split("/", 1)[0].endswith("kubernetes.io")

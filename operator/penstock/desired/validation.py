@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from penstock import quantity
+from penstock import names, quantity
 from penstock.api.predictor import Predictor
 from penstock.api.v1alpha1 import InferenceService
 from penstock.desired import shapes
@@ -91,7 +91,7 @@ def negative_quantities(resources: Requirements) -> Iterator[Problem]:
 def requests_above_limits(resources: Requirements) -> Iterator[Problem]:
     limits = resources.amounts("limits")
     for name, amount in resources.amounts("requests").items():
-        if not _is_extended(name) and name in limits and amount > limits[name]:
+        if not names.is_extended(name) and name in limits and amount > limits[name]:
             yield Problem(
                 f"{resources.field}.requests[{name}]",
                 f"{resources.requests[name]} is more than the limit of {resources.limits[name]}; raise the limit",
@@ -102,7 +102,7 @@ def extended_resources_that_differ(resources: Requirements) -> Iterator[Problem]
     """Kubernetes cannot overcommit a device: a request must equal its limit, and cannot stand alone."""
     limits = resources.amounts("limits")
     for name, amount in resources.amounts("requests").items():
-        if _is_extended(name) and limits.get(name) != amount:
+        if names.is_extended(name) and limits.get(name) != amount:
             yield Problem(
                 f"{resources.field}.requests[{name}]",
                 f"must equal limits[{name}]; leave the request out and write {resources.requests[name]} as the limit",
@@ -111,7 +111,7 @@ def extended_resources_that_differ(resources: Requirements) -> Iterator[Problem]
 
 def fractions_of_a_device(resources: Requirements) -> Iterator[Problem]:
     for name, amount in resources.amounts("limits").items():
-        if _is_extended(name) and amount != amount.to_integral_value():
+        if names.is_extended(name) and amount != amount.to_integral_value():
             yield Problem(f"{resources.field}.limits[{name}]", "must be a whole number of devices")
 
 
@@ -125,11 +125,6 @@ def metric_without_request(predictor: Predictor, resources: Requirements) -> Ite
             "spec.predictor.scaleMetric",
             f"{metric} is measured against the request; set {resources.field}.requests.{metric}",
         )
-
-
-def _is_extended(name: str) -> bool:
-    """Whether the resource belongs to a device plugin: it has a domain, and not Kubernetes' own."""
-    return "/" in name and not name.split("/", 1)[0].endswith("kubernetes.io")
 
 
 def _is_quantity(value: object) -> bool:

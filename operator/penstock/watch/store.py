@@ -257,7 +257,6 @@ _SERVICE_METADATA = (
     "generation",
     "annotations",
     "labels",
-    "creationTimestamp",
     "deletionTimestamp",
 )
 
