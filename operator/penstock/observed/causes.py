@@ -83,6 +83,11 @@ def hopeless(seen: Seen, slot: Slot, now: datetime) -> int:
     return sum(1 for pod in _staying(seen, slot) if _has_failed(pod, now)) + uncreated(seen, slot)
 
 
+def unplaced(seen: Seen, slot: Slot) -> int:
+    """Pods of the slot for which there is no node, or no room in a quota."""
+    return sum(1 for pod in _staying(seen, slot) if pod.unschedulable is not None) + uncreated(seen, slot)
+
+
 def uncreated(seen: Seen, slot: Slot) -> int:
     """Pods of the slot's revision that a quota, or another rule of the cluster, keeps from being created."""
     deployment = seen.slots.get(slot)

@@ -27,7 +27,7 @@ class Stay(Protocol):
 def compared(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay) -> Decision:
     """On with `then` once the new revision has won, or without a test to make; if it has lost, that is the end."""
     spec = s.seen.service.spec.rollout.ab_test
-    if spec is None or not route_weights.is_by_route(s):
+    if spec is None or not s.is_by_route:
         return then(s.remembering(ab_test=None))
     if s.recorded.is_promoted:
         return then(s)
@@ -56,7 +56,7 @@ def compared(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay)
 def because(s: Situation) -> str:
     """What a test that could not begin has waited for in vain, if that is it."""
     is_due = s.available > 0 and s.recorded.ab_test is None and s.seen.service.spec.rollout.ab_test is not None
-    waits = route_weights.lacks_variant(s) if is_due and route_weights.is_by_route(s) else None
+    waits = route_weights.lacks_variant(s) if is_due and s.is_by_route else None
     return f": {waits}" if waits else ""
 
 

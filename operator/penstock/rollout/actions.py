@@ -104,7 +104,8 @@ def _retry(s: Situation, _: str) -> tuple[Situation, str]:
 def _rollback(s: Situation, revision: str) -> tuple[Situation, str]:
     if _in_flight(s) and revision in ("", s.recorded.stable_revision):
         return _given_up(s, Reason.ROLLED_BACK_BY_USER, "was rolled back by the user")
-    to = revision or _previous(s)
+    components = s.seen.service.status.components
+    to = revision or (components and components.predictor.previous_rolledout_revision)
     if not to or s.recorded.stable_revision is None:
         raise _Refused("there is no earlier revision to go back to")
     if to not in s.seen.templates:
@@ -136,11 +137,6 @@ def _resume(s: Situation, _: str) -> tuple[Situation, str]:
 def _given_up(s: Situation, reason: Reason, what: str) -> tuple[Situation, str]:
     message = f"revision {s.current} {what}"
     return rollback.given_up(s, reason, message), message
-
-
-def _previous(s: Situation) -> str:
-    components = s.seen.service.status.components
-    return (components and components.predictor.previous_rolledout_revision) or ""
 
 
 _VERBS: Mapping[str, Callable[[Situation, str], tuple[Situation, str]]] = {

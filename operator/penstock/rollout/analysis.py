@@ -1,17 +1,20 @@
 """Whether a new revision does well, from what its pods count themselves: no Prometheus is needed.
 
 A pod's metrics are `parse`d to Counters; two measurements of a slot's pods make a Window; a Window is `judge`d; the
-verdicts are `record`ed, and their `outcome` ends the analysis.
+verdicts are `record`ed, and their `outcome` ends the analysis. First what a step makes of that, then the checks.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from penstock.api.rollout import Analysis
 from penstock.api.status import AnalysisStatus
+from penstock.names import Reason
 from penstock.observed.counters import Window, quantile
+from penstock.rollout import rollback
+from penstock.rollout.decision import Asks, Decision, Situation
 
 Verdict = Literal["success", "failure", "inconclusive"]
 Outcome = Literal["running", "passed", "failed", "no-data"]
@@ -19,14 +22,53 @@ Outcome = Literal["running", "passed", "failed", "no-data"]
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _COMPARED: Final = "p95"
 _STABLE: Final = "the stable revision"
+NO_DATA: Final = "the analysis has seen too few requests: it waits for traffic, or the action promote, retry or abort"
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one look has shown."""
+    """What one measurement has shown."""
 
     verdict: Verdict
     message: str
+
+
+def analysed(s: Situation, spec: Analysis | None) -> tuple[Situation, datetime | None, Outcome]:
+    """The analysis with what this pass has looked at, when to measure again, and what it says."""
+    if spec is None:
+        return s, None, "passed"
+    status, measured = s.recorded.analysis, s.seen.answers.measured if s.seen.answers else None
+    if status is None and measured is None:
+        return s, s.now, "running"
+    # The first measurement is the base of the next one: what it counts may be from before the traffic came.
+    if status is None:
+        status = record(None, None, s.now).model_copy(update={"last_sample_at": s.now})
+    elif measured is not None:
+        stable = f"revision {s.recorded.stable_revision}" if s.recorded.stable_revision else _STABLE
+        status = record(status, judge(*measured, spec, stable=stable), s.now)
+    verdict = outcome(status, spec, s.now)
+    # What has passed is looked at as long as its step or its hold lasts: it may fail yet.
+    return (
+        s.remembering(analysis=status),
+        next_measurement_at(status, spec) if verdict != "failed" else None,
+        verdict,
+    )
+
+
+def failed_analysis(s: Situation) -> Decision:
+    """Back to the stable revision, with what the last measurement found."""
+    found = s.recorded.analysis.message if s.recorded.analysis else ""
+    return rollback.fail(s, Reason.ANALYSIS_FAILED, f"revision {s.current} failed its analysis: {found}")
+
+
+def measuring(s: Situation, on: Decision, ends_at: datetime | None, measure_again: datetime | None) -> Decision:
+    """The step with a measurement of the counters, when it is due and this pass has not had it, until its end."""
+    if s.is_halted:
+        return on
+    has_measured = s.seen.answers is not None and s.seen.answers.measured is not None
+    is_due = measure_again is not None and s.now >= measure_again and not has_measured
+    wake = min((at for at in (ends_at, measure_again) if at is not None and at > s.now), default=None)
+    return replace(on, asks=Asks(measure=is_due), requeue_at=wake)
 
 
 def judge(new: Window, old: Window, spec: Analysis, *, stable: str = _STABLE) -> Measurement:
@@ -95,7 +137,8 @@ def _too_many_errors(new: Window, _: Window, spec: Analysis, __: str) -> Measure
     limit = spec.max_error_rate_percent
     if new.error_percent <= limit:
         return None
-    return Measurement("failure", f"{_failed(new)}; at most {limit:g} % are allowed")
+    failed = f"{new.error_percent:.3g} % of {new.requests:g} requests failed (5xx or 429)"
+    return Measurement("failure", f"{failed}; at most {limit:g} % are allowed")
 
 
 def _more_refusals_than_before(new: Window, old: Window, spec: Analysis, stable: str) -> Measurement | None:
@@ -159,10 +202,6 @@ def _standing(seen: Window) -> str:
     timed = "" if took is None else f", {_COMPARED} {took:.4g} s"
     refused = f", {seen.refused_percent:.3g} % refused (4xx)" if seen.refused else ""
     return f"{seen.requests:g} requests, {seen.error_percent:.4g} % failed (5xx or 429){refused}{timed}"
-
-
-def _failed(seen: Window) -> str:
-    return f"{seen.error_percent:.3g} % of {seen.requests:g} requests failed (5xx or 429)"
 
 
 def _refused(seen: Window) -> str:

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
-from penstock.api.status import RolloutPhase, RolloutStatus
+from penstock.api.status import RolloutPhase
 from penstock.names import Reason, Slot
 from penstock.observed import causes
-from penstock.rollout import ab_test, both_slots, deadline, proving, rollback, route_weights
+from penstock.rollout import ab_test, analysis, deadline, rollback, route_weights, smoke
 from penstock.rollout.decision import Decision, Situation, at, beside, changed, slot_plan
-from penstock.rollout.in_place import promoted, timed_out
 from penstock.slot_plan import SlotPlan
 
 
@@ -46,12 +45,7 @@ def _coming(s: Situation) -> Decision:
     needed = _preview(s) if s.recorded.tested_at is None and s.recorded.ab_test is None else 1
     if s.available < needed:
         return _step(s, "Preparing", f"{_count(s, needed)} are available")
-    return proving.tested(s, then=_tested, stay=_step)
-
-
-def _tested(s: Situation) -> Decision:
-    """The A/B test, if there is to be one; then the gate."""
-    return ab_test.compared(s, then=_at_the_gate, stay=lambda s, *step, at_a_gate: _step(s, *step, at_a_gate=at_a_gate))
+    return smoke.tested(s, then=lambda s: ab_test.compared(s, then=_at_the_gate, stay=_step), stay=_step)
 
 
 def _at_the_gate(s: Situation) -> Decision:
@@ -97,7 +91,7 @@ def _switched(s: Situation) -> Decision:
 
 def _silent(s: Situation) -> Decision:
     """None of the new pods answers, and old ones do: these get the traffic, for good or for the time being."""
-    stopped = proving.stopped(s)
+    stopped = rollback.stopped(s)
     if stopped is not None:
         return rollback.fail(s, Reason.STOPPED_SERVING, stopped)
     if s.recorded.switched_at is not None:
@@ -112,19 +106,19 @@ def _holding(s: Situation) -> Decision:
     switched_at = s.recorded.switched_at or s.now
     ends_at = switched_at + timedelta(seconds=s.seen.service.spec.rollout.blue_green.hold_seconds)
     s = s.remembering(switched_at=switched_at, hold_ends_at=ends_at)
-    s, measure_again, verdict = proving.analysed(s, s.seen.service.spec.rollout.analysis)
+    s, measure_again, verdict = analysis.analysed(s, s.seen.service.spec.rollout.analysis)
     if verdict == "failed":
-        return proving.failed_analysis(s)
+        return analysis.failed_analysis(s)
     is_over = s.now >= ends_at and verdict == "passed" and _can_do_alone(s)
     if (is_over or s.recorded.is_promoted or s.recorded.is_fully_promoted) and not s.is_halted:
-        return promoted(s)
+        return rollback.promoted(s)
     message = f"{_standing(s)}; {s.stable} stays up until {ends_at:%H:%M:%S} UTC, or the action promote"
     if s.now >= ends_at and not _can_do_alone(s):
         message = f"{_standing(s)}: {s.stable} stays up until {_needed(s)} do, or the action promote"
     if verdict == "no-data":
-        message = proving.NO_DATA
+        message = analysis.NO_DATA
     on = _post(s, "Holding", message, clock=False)
-    return proving.measuring(s, on, ends_at, measure_again)
+    return analysis.measuring(s, on, ends_at, measure_again)
 
 
 def _step(
@@ -138,7 +132,7 @@ def _step(
     """A step before the switch: the old slot serves as ever, and the new one has so many pods."""
     marked, is_overdue = deadline.ticked(s, s.recorded, s.incoming, is_halted=s.is_halted or at_a_gate)
     if is_overdue:
-        return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, f"{timed_out(s)}{ab_test.because(s)}")
+        return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, f"{deadline.timed_out(s)}{ab_test.because(s)}")
     asked = _preview(s) if replicas is None else replicas
     there = beside(s, s.current, asked if s.wanted else 0)
     serving = s.active.revision if s.active else s.stable
@@ -154,9 +148,11 @@ def _step(
 
 def _post(s: Situation, phase: RolloutPhase, message: str, *, clock: bool) -> Decision:
     """A step after the switch: the new slot follows what is wanted, the old one stays as large as it was."""
-    marked, is_overdue = _clocked(s, clock=clock)
+    marked, is_overdue = changed(s.recorded, deadline_at=None, paused_at=None), False
+    if clock:
+        marked, is_overdue = deadline.ticked(s, s.recorded, s.active, is_halted=s.is_halted)
     if is_overdue and s.seen.ready(s.seen.idle):
-        return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
+        return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, deadline.timed_out(s))
     latched = s.recorded.latched_replicas or s.wanted
     # Until all traffic has arrived the number stays: an autoscaler may want fewer than what takes over.
     wanted = 0 if s.wanted == 0 else s.wanted if s.recorded.switched_at else max(s.wanted, latched)
@@ -168,12 +164,6 @@ def _post(s: Situation, phase: RolloutPhase, message: str, *, clock: bool) -> De
         requeue_at=marked.deadline_at if clock and not s.is_halted and not is_overdue else None,
         is_overdue=is_overdue,
     )
-
-
-def _clocked(s: Situation, *, clock: bool) -> tuple[RolloutStatus, bool]:
-    if clock:
-        return deadline.ticked(s, s.recorded, s.active, is_halted=s.is_halted)
-    return changed(s.recorded, deadline_at=None, paused_at=None), False
 
 
 def _held(s: Situation) -> Mapping[Slot, SlotPlan]:
@@ -202,7 +192,7 @@ def _standing(s: Situation) -> str:
 def _can_do_alone(s: Situation) -> bool:
     """As many answer as took over, but for those that wait for room: the old pods may have what they wait for."""
     ready = len(s.seen.ready(s.seen.active))
-    return ready > 0 and ready + both_slots.waiting(s, s.seen.active) >= _needed(s)
+    return ready > 0 and ready + causes.unplaced(s.seen, s.seen.active) >= _needed(s)
 
 
 def _preview(s: Situation) -> int:

@@ -16,11 +16,9 @@ from penstock.api.rollout import Analysis, CanaryStep
 from penstock.api.status import CanaryStatus, RolloutPhase
 from penstock.names import Reason
 from penstock.observed import causes
-from penstock.rollout import both_slots, deadline, proving, rollback, route_weights
+from penstock.rollout import analysis, canary_counts, deadline, rollback, route_weights, smoke
 from penstock.rollout.canary_counts import Counts
 from penstock.rollout.decision import Decision, Situation, at, beside, changed, parked, slot_plan
-from penstock.rollout.in_place import promoted, timed_out
-from penstock.slot_plan import SlotPlan
 
 _STEP_LASTS: Final = 60  # seconds, where the step does not say
 _ALL: Final = 100
@@ -47,13 +45,13 @@ def is_under_way(s: Situation) -> bool:
 
 def _preparing(s: Situation) -> Decision:
     """The first pod of the new revision comes up, and is tested before it gets a request."""
-    first = route_weights.counts(s, _steps(s)[0].weight)
-    pods = both_slots.towards(s, Counts(first.stable, min(first.canary, 1)))
+    first = canary_counts.step_counts(s, _steps(s)[0].weight)
+    pods = canary_counts.towards(s, Counts(first.stable, min(first.canary, 1)))
     if route_weights.may_get_requests(s):
         return _stay(s, pods, "Preparing", f"revision {s.current} waits for its place", at_a_gate=True)
     if s.available == 0:
         return _stay(s, pods, "Preparing", f"no pod of revision {s.current} is available yet")
-    return proving.tested(s, then=lambda s: _first(s, pods), stay=lambda s, *step: _stay(s, pods, *step))
+    return smoke.tested(s, then=lambda s: _first(s, pods), stay=lambda s, *step: _stay(s, pods, *step))
 
 
 def _first(s: Situation, pods: Counts) -> Decision:
@@ -86,7 +84,7 @@ def _serving(s: Situation) -> Decision:
     # Pods that come and go later leave a step that was reached as it is. One that no route serves proves nothing.
     if waits is not None and (status.reached_at is None or route_weights.lacks(s)):
         s = s.remembering(canary=status.model_copy(update={"reached_at": None}), analysis=None)
-        return _stay(s, both_slots.towards(s, target), "Scaling", f"{_step_with(s, target)}: {waits}")
+        return _stay(s, canary_counts.towards(s, target), "Scaling", f"{_step_with(s, target)}: {waits}")
     return _proving(s, target)
 
 
@@ -103,62 +101,63 @@ def _routed(s: Situation, target: Counts, weight: int) -> Situation:
 
 def _lacks(s: Situation, target: Counts) -> str | None:
     """What the step's share still waits for."""
-    if both_slots.is_settled(s, target):
+    if canary_counts.is_settled(s, target):
         return route_weights.lacks(s)
-    there = both_slots.answering(s)
+    there = canary_counts.answering(s)
     return f"{there.stable} old and {there.canary} new pods answer"
 
 
 def _silent(s: Situation, target: Counts) -> Decision:
     """None of the new pods answers: the Service selects the old ones alone meanwhile, by itself."""
-    stopped = proving.stopped(s)
+    stopped = rollback.stopped(s)
     if stopped is not None and s.seen.is_shared and s.seen.ready(s.seen.active) and not s.is_stopped:
         return rollback.fail(s, Reason.STOPPED_SERVING, stopped)
     others = "has all traffic until one does" if s.seen.ready(s.seen.active) else "answers nothing either"
     waits = f"no pod of revision {s.current} answers for the moment; {s.stable} {others}"
-    return _stay(s, both_slots.towards(s, target), "Scaling", f"{_step_of(s)}: {waits}")
+    return _stay(s, canary_counts.towards(s, target), "Scaling", f"{_step_of(s)}: {waits}")
 
 
 def _target(s: Situation, weight: int) -> Counts:
     """The step's pods; a paused rollout stays at the share that it has, whatever the autoscaler wants meanwhile."""
-    there = both_slots.written(s)
+    there = canary_counts.written(s)
     if not s.recorded.is_paused or there.total == 0:
-        return route_weights.counts(s, weight)
+        return canary_counts.step_counts(s, weight)
     if s.wanted <= there.total <= s.wanted + 1:
         return there
-    routed = s.recorded.canary.routed if s.recorded.canary and route_weights.is_by_route(s) else None
-    return route_weights.counts(s, round(100 * there.canary / there.total) if routed is None else routed)
+    routed = s.recorded.canary.routed if s.recorded.canary and s.is_by_route else None
+    return canary_counts.step_counts(s, round(100 * there.canary / there.total) if routed is None else routed)
 
 
 def _proving(s: Situation, target: Counts) -> Decision:
     """The step's pods answer: its time, and the analysis of what they answer."""
     status = s.recorded.canary or CanaryStatus()
     step, reached_at = _steps(s)[status.step - 1], status.reached_at or s.now
-    ends_at = None if step.pause else reached_at + timedelta(seconds=_lasts(step))
+    seconds = _STEP_LASTS if step.pause_seconds is None else step.pause_seconds
+    ends_at = None if step.pause else reached_at + timedelta(seconds=seconds)
     status = status.model_copy(update={"reached_at": reached_at})
     s = s.remembering(canary=status, gate_opens_at=ends_at)
-    s, measure_again, verdict = proving.analysed(s, s.seen.service.spec.rollout.analysis or Analysis())
+    s, measure_again, verdict = analysis.analysed(s, s.seen.service.spec.rollout.analysis or Analysis())
     if verdict == "failed":
-        return proving.failed_analysis(s)
+        return analysis.failed_analysis(s)
     is_over = ends_at is not None and s.now >= ends_at and verdict == "passed"
     if (is_over or s.recorded.is_promoted or s.recorded.is_fully_promoted) and not s.is_halted:
         return _serving(_begun(s, len(_steps(s)) + 1 if s.recorded.is_fully_promoted else status.step + 1))
     goes_on = f"at {ends_at:%H:%M:%S} UTC, or with the action promote" if ends_at else "with the action promote"
-    waits = proving.NO_DATA if verdict == "no-data" else f"it goes on {goes_on}"
+    waits = analysis.NO_DATA if verdict == "no-data" else f"it goes on {goes_on}"
     on = _stay(
         s,
-        both_slots.towards(s, target),
+        canary_counts.towards(s, target),
         "Waiting",
         f"{_step_with(s, target)}: {waits}",
         at_a_gate=True,
     )
-    return proving.measuring(s, on, ends_at, measure_again)
+    return analysis.measuring(s, on, ends_at, measure_again)
 
 
 def _ending(s: Situation, target: Counts) -> Decision:
     """The last old pods go; then the Service selects the new ones alone."""
-    pods, there = both_slots.towards(s, target), both_slots.answering(s)
-    is_alone = both_slots.written(s).stable == 0 and not s.seen.ready(s.seen.active) and there.canary > 0
+    pods, there = canary_counts.towards(s, target), canary_counts.answering(s)
+    is_alone = canary_counts.written(s).stable == 0 and not s.seen.ready(s.seen.active) and there.canary > 0
     if not is_alone or s.is_halted:
         waits = f"{there.canary} of {target.canary} new pods answer, {there.stable} old ones still do"
         if there.canary >= target.canary and (untaken := route_weights.lacks(s)):
@@ -174,10 +173,10 @@ def _ending(s: Situation, target: Counts) -> Decision:
 def _arriving(s: Situation) -> Decision:
     """The selector names the new revision's slot alone."""
     if rollback.is_reached(s):
-        return promoted(s)
+        return rollback.promoted(s)
     marked, is_overdue = deadline.ticked(s, s.recorded, s.active, is_halted=s.is_halted)
     if is_overdue:
-        return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, timed_out(s))
+        return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, deadline.timed_out(s))
     message = f"waiting until all traffic reaches revision {s.current}"
     return Decision(
         rollout=at(s, marked, "Switching", message),
@@ -194,19 +193,16 @@ def _stay(s: Situation, pods: Counts, phase: RolloutPhase, message: str, *, at_a
     if is_overdue:
         untaken = route_weights.lacks(s) if s.recorded.shared_revision else None
         because = f": {untaken}" if untaken else ""
-        return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, f"{timed_out(s)}{because}")
+        return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, f"{deadline.timed_out(s)}{because}")
+    serving = s.active.revision if s.active else s.stable
     return Decision(
         rollout=at(s, changed(marked, preview_slot=s.seen.idle.value), phase, message),
         target=s.current,
         active=s.seen.active,
-        slots={s.seen.active: _stable_plan(s, pods), s.seen.idle: beside(s, s.current, pods.canary)},
+        slots={s.seen.active: slot_plan(s, serving, pods.stable), s.seen.idle: beside(s, s.current, pods.canary)},
         shares=route_weights.weights(s) if s.recorded.shared_revision else {},
         requeue_at=None if s.is_halted or at_a_gate else marked.deadline_at,
     )
-
-
-def _stable_plan(s: Situation, pods: Counts) -> SlotPlan:
-    return slot_plan(s, s.active.revision if s.active else s.stable, pods.stable)
 
 
 def _steps(s: Situation) -> list[CanaryStep]:
@@ -217,10 +213,6 @@ def _weight(s: Situation, step: int) -> int:
     """In percent. A spec that has fewer steps by now is at its end."""
     steps = _steps(s)
     return steps[step - 1].weight if step <= len(steps) else _ALL
-
-
-def _lasts(step: CanaryStep) -> int:
-    return _STEP_LASTS if step.pause_seconds is None else step.pause_seconds
 
 
 def _step_with(s: Situation, target: Counts) -> str:

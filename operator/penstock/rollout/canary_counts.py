@@ -1,11 +1,16 @@
 """How many pods of the stable and of the new revision serve together, so that traffic is shared as a step asks.
 
-The active Service selects both slots, and each pod gets as much as any other: the share is made by their number.
+The active Service selects both slots, and each pod gets as much as any other: the share is made by their number, unless
+a gateway makes it. First what the step asks for and how it gets there, then the arithmetic of both.
 """
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil
+
+from penstock.names import Slot
+from penstock.observed import causes
+from penstock.rollout.decision import Situation
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,54 @@ class Counts:
     @property
     def total(self) -> int:
         return self.stable + self.canary
+
+
+def step_counts(s: Situation, weight: int) -> Counts:
+    """The pods of a step: enough for its share where a gateway makes that, else those that make it by their number."""
+    may_be_missing = _max_unavailable(s)
+    if s.is_by_route:
+        return counts_behind_gateway(weight, s.wanted, may_be_missing)
+    return counts(weight, s.wanted, may_be_missing)
+
+
+def written(s: Situation) -> Counts:
+    """Pods that the two Deployments ask for.
+
+    One that has gone asks for those that it left behind: it takes them on again as soon as it is back.
+    """
+    return Counts(*(_written(s, slot) for slot in (s.seen.active, s.seen.idle)))
+
+
+def answering(s: Situation) -> Counts:
+    """Pods that are available and get requests."""
+    return Counts(*(_answering(s, slot) for slot in (s.seen.active, s.seen.idle)))
+
+
+def is_settled(s: Situation, target: Counts) -> bool:
+    """The sizes are written and their pods answer, but for those that wait for a node: these prove nothing."""
+    if written(s) != target:
+        return False
+    there = answering(s)
+    stable, canary = (causes.unplaced(s.seen, slot) for slot in (s.seen.active, s.seen.idle))
+    is_tried = there.canary > 0 or target.canary == 0
+    return is_tried and there.stable + stable >= target.stable and there.canary + canary >= target.canary
+
+
+def towards(s: Situation, target: Counts) -> Counts:
+    """The sizes to write now, one step closer to the target, with as many pods answering as are asked for."""
+    return next_counts(target, answering(s), written(s), wanted=s.wanted, max_unavailable=_may_be_missing(s))
+
+
+def back(s: Situation) -> Counts:
+    """The sizes to write now on the way to the stable revision alone.
+
+    A stable pod that waits for a node may wait for the place of a new one: then one of these goes first, if others
+    answer without it.
+    """
+    there = answering(s)
+    is_in_the_way = causes.unplaced(s.seen, s.seen.active) > 0 and (there.stable > 0 or there.canary > 1)
+    missing = _may_be_missing(s) + is_in_the_way
+    return next_counts(Counts(s.wanted, 0), there, written(s), wanted=s.wanted, max_unavailable=missing)
 
 
 def counts(weight: int, wanted: int, max_unavailable: int) -> Counts:
@@ -78,6 +131,33 @@ def share(pods: Counts) -> str:
     real = round(_share(pods))
     message = f"{pods.canary} of {pods.total} pods: {real} %"
     return message if pods.asked in (None, real) else f"{message} instead of {pods.asked} %"
+
+
+def _written(s: Situation, slot: Slot) -> int:
+    found = s.seen.slots.get(slot)
+    return found.wanted if found else sum(1 for pod in s.seen.pods if pod.slot == slot and not pod.is_leaving)
+
+
+def _answering(s: Situation, slot: Slot) -> int:
+    found = s.seen.slots.get(slot)
+    behind = sum(1 for pod in s.seen.ready(slot) if pod.name in s.seen.endpoints.ready)
+    return min(found.available, behind) if found else behind
+
+
+def _may_be_missing(s: Situation) -> int:
+    """Besides what the spec allows, the pods for which there is no node: waiting for them would end nothing.
+
+    One that waits for the place of a pod that is leaving is not among them.
+    """
+    without_node = sum(causes.unplaced(s.seen, slot) for slot in (s.seen.active, s.seen.idle))
+    seated = sum(1 for pod in s.seen.pods if pod.unschedulable is None)
+    return _max_unavailable(s) + s.wanted - min(s.wanted, max(seated, s.wanted - without_node))
+
+
+def _max_unavailable(s: Situation) -> int:
+    """By `predictor.deploymentStrategy`, a share rounded down as the Deployment controller does it."""
+    asked = s.seen.service.spec.predictor.deployment_strategy.rolling_update.max_unavailable
+    return asked if isinstance(asked, int) else s.wanted * int(asked.removesuffix("%")) // 100
 
 
 def _split(weight: int, total: int) -> Counts:

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 from penstock.api.status import RolloutPhase
 from penstock.observed import causes
-from penstock.rollout import both_slots, route_weights
+from penstock.rollout import canary_counts, route_weights
 from penstock.rollout.canary_counts import Counts
 from penstock.rollout.decision import Decision, Situation, as_it_is, at, changed, slot_plan
 
 
 def give_way(s: Situation, phase: RolloutPhase, message: str) -> Decision:
     """A canary's pods end as the stable revision's come back; the Service selects both until none of them is left."""
-    now = both_slots.written(s) if s.recorded.is_paused else _ending(s)
+    now = canary_counts.written(s) if s.recorded.is_paused else _ending(s)
     # Its own clock begins when it is the next one's turn.
     paused_at = None if phase == "Aborting" else s.recorded.paused_at or s.now
     waiting_for = None
@@ -34,16 +34,16 @@ def _ending(s: Situation) -> Counts:
 
     But for one, if others do, that gives its place to a stable pod which waits for it: all traffic would stay here.
     """
-    now, could = both_slots.back(s), len(s.seen.ready(s.seen.idle))
+    now, could = canary_counts.back(s), len(s.seen.ready(s.seen.idle))
     if s.seen.ready(s.seen.active):
-        return replace(now, canary=both_slots.written(s).canary) if now.canary and _is_in_no_hurry(s) else now
-    in_the_way = 1 if could > 1 and both_slots.waiting(s, s.seen.active) else 0
-    return replace(now, canary=max(now.canary, min(could, both_slots.written(s).canary) - in_the_way))
+        return replace(now, canary=canary_counts.written(s).canary) if now.canary and _is_in_no_hurry(s) else now
+    in_the_way = 1 if could > 1 and causes.unplaced(s.seen, s.seen.active) else 0
+    return replace(now, canary=max(now.canary, min(could, canary_counts.written(s).canary) - in_the_way))
 
 
 def _is_in_no_hurry(s: Situation) -> bool:
     """No stable pod needs the place of a canary's, and a gateway may still send these more than a few could take."""
-    is_full = both_slots.written(s).stable >= s.wanted and not both_slots.waiting(s, s.seen.active)
+    is_full = canary_counts.written(s).stable >= s.wanted and not causes.unplaced(s.seen, s.seen.active)
     return is_full and not route_weights.has_way_back(s)
 
 
@@ -57,7 +57,7 @@ def to_the_next(s: Situation) -> Decision:
     if s.is_halted or not is_all_there_is:
         return give_way(s, "Preparing", "an earlier canary ends")
     message = f"traffic is sent to revision {s.recorded.shared_revision} alone: no pod of {s.stable} answers"
-    now = both_slots.written(s)
+    now = canary_counts.written(s)
     return Decision(
         rollout=changed(s.recorded, phase="Preparing", message=message, shared_revision=None),
         target=s.current,

@@ -15,20 +15,26 @@ from penstock.api.status import RolloutStatus
 from penstock.observed import causes
 from penstock.observed.causes import Cause
 from penstock.observed.values import Seen
-from penstock.rollout import actions, blue_green, both_slots, canary, canary_retreat, in_place, rollback, route_weights
-from penstock.rollout.decision import Decision, Situation, changed
-from penstock.rollout.memory import remembered
-from penstock.rollout.plan import Plan, plan
-
-_UNPROTECTED: Final = (
-    "Recreate: no revision was ever rolled out, and no pod answers, so there is nothing to protect: "
-    "the old pods stop before their successors start"
+from penstock.rollout import (
+    actions,
+    blue_green,
+    canary,
+    canary_counts,
+    canary_retreat,
+    in_place,
+    plan,
+    rollback,
+    route_weights,
 )
+from penstock.rollout.decision import Decision, Situation
+from penstock.rollout.memory import remembered
 
 
 def decide(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, is_stopped: bool) -> Decision:
     """Decide from the recorded rollout, the pods and the time. `wanted`: pods that the service is to have."""
-    s = _situation(seen, causes, now, wanted=wanted, is_stopped=is_stopped)
+    s = _asked(seen, causes, now, wanted=wanted, is_stopped=is_stopped)
+    if _is_new(s):
+        s = replace(s, recorded=plan.begin(s))
     step = next(step for applies, step in _STEPS if applies(s))
     decision = step(s)
     decision = route_weights.keeping_what_gets_requests(s, decision)
@@ -37,7 +43,7 @@ def decide(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, i
 
 def needs_room(seen: Seen, now: datetime, *, wanted: int) -> bool:
     """Whether a plan is to be made in this pass, for which the free capacity has to be known."""
-    s = _asked(Situation(seen, remembered(seen, now), now, wanted, is_stopped=False, causes=()))
+    s = _asked(seen, (), now, wanted=wanted, is_stopped=False)
     if s.recorded.stable_revision is None:
         return False
     if _is_new(s):
@@ -45,9 +51,12 @@ def needs_room(seen: Seen, now: datetime, *, wanted: int) -> bool:
     return s.recorded.strategy == "BlueGreen" and _is_begun(s) and blue_green.needs_room(s)
 
 
-def _situation(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, is_stopped: bool) -> Situation:
-    s = _asked(Situation(seen, remembered(seen, now), now, wanted, is_stopped, causes))
-    return replace(s, recorded=_begin(s)) if _is_new(s) else s
+def _asked(seen: Seen, causes: Sequence[Cause], now: datetime, *, wanted: int, is_stopped: bool) -> Situation:
+    """What is seen and recorded, after what the user asks for."""
+    s = Situation(seen, remembered(seen, now), now, wanted, is_stopped, causes)
+    # Both slots serve until nothing in the idle one answers, or nothing at all is to.
+    is_left = canary_counts.written(s).canary > 0 or bool(seen.ready(seen.idle))
+    return actions.handled(s if is_left and wanted else s.remembering(shared_revision=None))
 
 
 def _is_to_go_back(s: Situation) -> bool:
@@ -59,11 +68,6 @@ def _is_to_go_back(s: Situation) -> bool:
 def _has_an_earlier_canary(s: Situation) -> bool:
     """The pods of an earlier canary still get traffic: they make room first."""
     return bool(s.recorded.shared_revision) and not canary.is_under_way(s)
-
-
-def _asked(s: Situation) -> Situation:
-    """After what the user asks for."""
-    return actions.handled(_released(s))
 
 
 def _is_new(s: Situation) -> bool:
@@ -82,72 +86,8 @@ def _is_another_active(s: Situation) -> bool:
     return is_another and not causes.is_broken(s.seen, s.seen.idle, s.now)
 
 
-def _released(s: Situation) -> Situation:
-    """Without the mark that both slots serve, once nothing in the idle one answers, or nothing at all is to."""
-    is_left = both_slots.written(s).canary > 0 or bool(s.seen.ready(s.seen.idle))
-    return s if is_left and s.wanted else s.remembering(shared_revision=None)
-
-
 def _is_begun(s: Situation) -> bool:
     return s.recorded.current_revision == s.current and s.recorded.started_at is not None
-
-
-def _begin(s: Situation) -> RolloutStatus:
-    """A new attempt: nothing of an earlier one leaks into it but what serves now."""
-    chosen = _plan(s)
-    begun = RolloutStatus(
-        stable_revision=s.recorded.stable_revision,
-        current_revision=s.current,
-        strategy=chosen.way if chosen else None,
-        plan=chosen.message if chosen else None,
-        max_surge=chosen.max_surge if chosen else None,
-        latched_replicas=_placed(s, chosen.max_surge) if chosen and chosen.max_surge is not None else None,
-        preview_slot=s.recorded.preview_slot,
-        shared_revision=s.recorded.shared_revision,
-        last_action=s.recorded.last_action,
-        started_at=s.now,
-        progressed_at=s.now,
-    )
-    if s.recorded.current_revision:
-        return begun
-    # A wiped status of this very revision: what the Service remembers of its actions holds on.
-    return changed(
-        begun,
-        is_promoted=s.recorded.is_promoted,
-        is_fully_promoted=s.recorded.is_fully_promoted,
-        is_paused=s.recorded.is_paused,
-    )
-
-
-def _placed(s: Situation, surge: int) -> int | None:
-    """Pods to go on with in place where more are wanted than there is room for; the others come after it.
-
-    One that waits for room would be the one that may be missing, or would take the place of the one too many.
-    """
-    room = s.seen.room
-    if room is None:
-        return None
-    placed = max(room.own + max(room.fit.copies - surge, 0), 1)
-    return placed if placed < s.wanted else None
-
-
-def _plan(s: Situation) -> Plan | None:
-    """How the new revision is to come; a first deployment needs no plan."""
-    if s.recorded.stable_revision is None:
-        return Plan("Recreate", None, _UNPROTECTED) if in_place.has_others(s) else None
-    here, there = s.active, s.idle
-    strategy = s.seen.service.spec.strategy
-    is_second_set_up = there is not None and there.wanted > 0 and not s.recorded.shared_revision
-    # Pods that only stay until a gateway has let go of them are no second set.
-    is_second_set_up = is_second_set_up and not route_weights.may_get_requests(s)
-    if is_second_set_up and strategy == "Auto":
-        return Plan("BlueGreen", None, "BlueGreen: a second set of pods is up already")
-    is_in_place = not is_second_set_up and here is not None and here.revision != s.recorded.stable_revision
-    if is_in_place and strategy in ("Auto", "BlueGreen", "Canary"):
-        # It stopped the old pods first because there was no room for more: there is none for this one either.
-        way: Way = "Recreate" if s.recorded.strategy == "Recreate" else "RollingUpdate"
-        return Plan(way, s.recorded.max_surge, f"{way}: another one was under way in place")
-    return plan(strategy, s.wanted, s.seen.room)
 
 
 def _about(decision: Decision, s: Situation) -> RolloutStatus:

@@ -160,6 +160,11 @@ class Situation:
         return self.seen.slots.get(self.seen.idle)
 
     @property
+    def is_by_route(self) -> bool:
+        """A gateway shares the requests, and not only the number of pods."""
+        return self.seen.service.spec.gateway is not None
+
+    @property
     def placeable(self) -> int:
         """Pods to have while they are replaced in place: no more than had room when that began."""
         return min(self.wanted, self.recorded.latched_replicas or self.wanted)
@@ -206,18 +211,12 @@ def slot_plan(s: Situation, revision: str, replicas: int) -> SlotPlan:
 
 def parked(s: Situation) -> dict[Slot, SlotPlan]:
     """The slot that does not serve, without pods: kept, so that going back to it needs no new Deployment."""
-    revision = _beside(s)
+    # Recreate a Deployment that was deleted with --cascade=orphan: nothing else would delete its pods.
+    left = (pod.revision for pod in s.seen.pods if pod.slot == s.seen.idle and not pod.is_leaving)
+    revision = s.idle.revision if s.idle is not None else next(left, None)
     if revision is None or revision not in s.seen.templates:
         return {}
     return {s.seen.idle: replace(slot_plan(s, revision, 0), way="RollingUpdate", max_surge=None)}
-
-
-def _beside(s: Situation) -> str | None:
-    """What the other slot runs. A Deployment deleted from above its pods comes back for them: nobody else ends them."""
-    if s.idle is not None:
-        return s.idle.revision
-    left = (pod.revision for pod in s.seen.pods if pod.slot == s.seen.idle and not pod.is_leaving)
-    return next(left, None)
 
 
 def beside(s: Situation, revision: str, replicas: int) -> SlotPlan:

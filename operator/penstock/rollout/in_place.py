@@ -6,12 +6,10 @@ quota or the port that it needs.
 """
 
 from dataclasses import replace
-from datetime import datetime
 
-from penstock.api.status import RolloutPhase, RolloutStatus
+from penstock.api.status import RolloutPhase
 from penstock.names import Reason
 from penstock.observed import causes
-from penstock.observed.causes import most_telling
 from penstock.observed.values import Seen
 from penstock.rollout import deadline, rollback
 from penstock.rollout.decision import Decision, Situation, changed, parked, slot_plan
@@ -20,20 +18,17 @@ from penstock.rollout.decision import Decision, Situation, changed, parked, slot
 def forward(s: Situation) -> Decision:
     """On to the current revision, until it is rolled out or its time is over."""
     if not s.is_halted and is_rolled_out(s.seen, s.current):
-        return promoted(s)
+        return rollback.promoted(s)
     began, is_overdue = deadline.ticked(s, s.recorded, s.active, is_halted=s.is_halted)
     phase: RolloutPhase = (
         "RolloutPaused" if s.recorded.is_paused else "Progressing" if s.recorded.stable_revision else "Deploying"
     )
     on = replace(
-        _here(s), rollout=changed(began, phase=phase, message=_standing(s)), requeue_at=_deadline(s, is_overdue, began)
+        _here(s),
+        rollout=changed(began, phase=phase, message=_standing(s)),
+        requeue_at=None if is_overdue or s.is_halted else began.deadline_at,
     )
     return _given_up(s, on) if is_overdue else on
-
-
-def promoted(s: Situation) -> Decision:
-    """The current revision is the stable one now; what belonged to its rollout is forgotten."""
-    return rollback.at_rest(s.remembering(stable_revision=s.current, failed_revision=None))
 
 
 def is_rolled_out(seen: Seen, revision: str) -> bool:
@@ -47,10 +42,9 @@ def is_rolled_out(seen: Seen, revision: str) -> bool:
         return False
     if deployment.is_complete and deployment.wanted > 0:
         return True
-    pods = [pod for pod in seen.pods if pod.slot == seen.active and not pod.is_leaving]
-    uncreated = causes.uncreated(seen, seen.active)
-    waiting = sum(1 for pod in pods if pod.unschedulable is not None) + uncreated
-    settled = deployment.updated == deployment.replicas == deployment.wanted - uncreated
+    created = deployment.wanted - causes.uncreated(seen, seen.active)
+    settled = deployment.updated == deployment.replicas == created
+    waiting = causes.unplaced(seen, seen.active)
     return settled and deployment.available >= 1 and deployment.available + waiting >= deployment.wanted
 
 
@@ -69,24 +63,12 @@ def _here(s: Situation) -> Decision:
     )
 
 
-def _deadline(s: Situation, is_overdue: bool, began: RolloutStatus) -> datetime | None:
-    return None if is_overdue or s.is_halted else began.deadline_at
-
-
 def _given_up(s: Situation, on: Decision) -> Decision:
-    failed = timed_out(s)
+    failed = deadline.timed_out(s)
     if s.recorded.stable_revision is None or s.recorded.stable_revision not in s.seen.templates:
         # There is nothing to go back to, and the cause may yet go away: keep trying, and say so.
         return replace(on, rollout=changed(on.rollout, message=failed), is_overdue=True)
     return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, failed)
-
-
-def timed_out(s: Situation) -> str:
-    """That, and the likeliest reason why, the current revision made no progress in its time."""
-    cause = most_telling(s.causes, s.current)
-    because = f": {cause.reason}: {cause.message}" if cause else ""
-    limit = s.seen.service.spec.rollout.progress_deadline_seconds
-    return f"revision {s.current} made no progress for {limit} s{because}"
 
 
 def _standing(s: Situation) -> str:

@@ -11,12 +11,21 @@ spec's own, as long as the pods that it may stop make place for new ones.
 """
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from penstock.api.rollout import Strategy, Way
+from penstock.api.status import RolloutStatus
 from penstock.capacity.room import Room
+from penstock.rollout import in_place, route_weights
+from penstock.rollout.decision import Situation, changed
 
 _UNSEEN = "pods outside the watched namespaces are not counted"
 _NO_PLACE = "a new pod does not fit in every old one's place"
+
+_UNPROTECTED: Final = (
+    "Recreate: no revision was ever rolled out, and no pod answers, so there is nothing to protect: "
+    "the old pods stop before their successors start"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,64 @@ class Plan:
     message: str
 
 
+def begin(s: Situation) -> RolloutStatus:
+    """A new attempt: nothing of an earlier one leaks into it but what serves now."""
+    chosen = _chosen(s)
+    begun = RolloutStatus(
+        stable_revision=s.recorded.stable_revision,
+        current_revision=s.current,
+        strategy=chosen.way if chosen else None,
+        plan=chosen.message if chosen else None,
+        max_surge=chosen.max_surge if chosen else None,
+        latched_replicas=_placed(s, chosen.max_surge) if chosen and chosen.max_surge is not None else None,
+        preview_slot=s.recorded.preview_slot,
+        shared_revision=s.recorded.shared_revision,
+        last_action=s.recorded.last_action,
+        started_at=s.now,
+        progressed_at=s.now,
+    )
+    if s.recorded.current_revision:
+        return begun
+    # A wiped status of this very revision: what the Service remembers of its actions holds on.
+    return changed(
+        begun,
+        is_promoted=s.recorded.is_promoted,
+        is_fully_promoted=s.recorded.is_fully_promoted,
+        is_paused=s.recorded.is_paused,
+    )
+
+
+def _chosen(s: Situation) -> Plan | None:
+    """How the new revision is to come; a first deployment needs no plan."""
+    if s.recorded.stable_revision is None:
+        return Plan("Recreate", None, _UNPROTECTED) if in_place.has_others(s) else None
+    here, there = s.active, s.idle
+    strategy = s.seen.service.spec.strategy
+    is_second_set_up = there is not None and there.wanted > 0 and not s.recorded.shared_revision
+    # Pods that only stay until a gateway has let go of them are no second set.
+    is_second_set_up = is_second_set_up and not route_weights.may_get_requests(s)
+    if is_second_set_up and strategy == "Auto":
+        return Plan("BlueGreen", None, "BlueGreen: a second set of pods is up already")
+    is_in_place = not is_second_set_up and here is not None and here.revision != s.recorded.stable_revision
+    if is_in_place and strategy in ("Auto", "BlueGreen", "Canary"):
+        # It stopped the old pods first because there was no room for more: there is none for this one either.
+        way: Way = "Recreate" if s.recorded.strategy == "Recreate" else "RollingUpdate"
+        return Plan(way, s.recorded.max_surge, f"{way}: another one was under way in place")
+    return plan(strategy, s.wanted, s.seen.room)
+
+
+def _placed(s: Situation, surge: int) -> int | None:
+    """Pods to go on with in place where more are wanted than there is room for; the others come after it.
+
+    One that waits for room would be the one that may be missing, or would take the place of the one too many.
+    """
+    room = s.seen.room
+    if room is None:
+        return None
+    placed = max(room.own + max(room.fit.copies - surge, 0), 1)
+    return placed if placed < s.wanted else None
+
+
 def plan(strategy: Strategy, wanted: int, room: Room | None) -> Plan:
     """Choose the way for `wanted` pods. `room` is None where nothing is known of the nodes."""
     if strategy != "Auto":
@@ -36,14 +103,11 @@ def plan(strategy: Strategy, wanted: int, room: Room | None) -> Plan:
         return _plan("RollingUpdate", "no pods are wanted, so nothing has to fit")
     if room is None:
         return _plan("RollingUpdate", "nothing is known of the nodes, so the pace is that of the spec")
-    found = _by_room(wanted, room)
-    return found if room.sees_all_pods else replace(found, message=f"{found.message} ({_UNSEEN})")
-
-
-def _by_room(wanted: int, room: Room) -> Plan:
     if room.fit.copies >= wanted:
-        return _plan("BlueGreen", f"{_pods(room.fit.copies)}, a second set needs {wanted}")
-    return _with_gpus(wanted, room) if room.is_for_gpus else _without_gpus(wanted, room)
+        found = _plan("BlueGreen", f"{_pods(room.fit.copies)}, a second set needs {wanted}")
+    else:
+        found = _with_gpus(wanted, room) if room.is_for_gpus else _without_gpus(wanted, room)
+    return found if room.sees_all_pods else replace(found, message=f"{found.message} ({_UNSEEN})")
 
 
 def _with_gpus(wanted: int, room: Room) -> Plan:

@@ -11,7 +11,7 @@ from typing import Final
 from penstock.api.status import RolloutStatus
 from penstock.names import Reason, Slot
 from penstock.observed import causes
-from penstock.rollout import both_slots, canary_retreat
+from penstock.rollout import canary_retreat
 from penstock.rollout.decision import Decision, Situation, as_it_is, beside, changed, parked, slot_plan
 from penstock.slot_plan import SlotPlan
 
@@ -39,6 +39,15 @@ def given_up(s: Situation, reason: Reason, message: str) -> Situation:
     )
 
 
+def stopped(s: Situation) -> str | None:
+    """Why none of the new revision's pods answers any more, if the cause is their own; None if it is not.
+
+    A pod that is leaving, waits for a node or comes up again says nothing about its revision: it is waited for.
+    """
+    cause = next((each for each in s.causes if each.revision == s.current and each.is_of_the_pod_itself), None)
+    return f"no pod of revision {s.current} answers any more: {cause.reason}: {cause.message}" if cause else None
+
+
 def back(s: Situation) -> Decision:
     """One step on the way to the stable revision, from wherever the rollout stands."""
     if s.recorded.shared_revision:
@@ -55,12 +64,18 @@ def at_rest(s: Situation) -> Decision:
     """The stable revision serves, and nothing is on its way."""
     is_failed = s.recorded.failed_revision == s.current and s.stable != s.current
     phase = "RolledBack" if is_failed else "Stable"
+    ended = s.remembering(started_at=None)
     return Decision(
         rollout=_settled(s, is_failed=is_failed, phase=phase),
         target=s.stable,
         active=s.seen.active,
-        slots={s.seen.active: slot_plan(_done(s), s.stable, s.wanted), **(_kept_for_inspection(s) or parked(s))},
+        slots={s.seen.active: slot_plan(ended, s.stable, s.wanted), **(_kept_for_inspection(s) or parked(s))},
     )
+
+
+def promoted(s: Situation) -> Decision:
+    """The current revision is the stable one now; what belonged to its rollout is forgotten."""
+    return at_rest(s.remembering(stable_revision=s.current, failed_revision=None))
 
 
 def switch_back(s: Situation) -> Decision:
@@ -104,7 +119,7 @@ def _prepare(s: Situation) -> Decision:
 def _on_the_way(s: Situation) -> Decision:
     """In place: the Deployment controller brings the stable template's pods back."""
     there = _kept_for_inspection(s) or (parked(s) if is_reached(s) else as_it_is(s))
-    waiting = both_slots.waiting(s, s.seen.active)
+    waiting = causes.unplaced(s.seen, s.seen.active)
     return Decision(
         rollout=changed(s.recorded, phase="Aborting", message=_way_back(s)),
         waiting_for=f"there is no room for {waiting} of the pods" if waiting else None,
@@ -124,7 +139,7 @@ def _placed(s: Situation) -> int:
     inside = [pod for pod in s.seen.pods if pod.slot == s.seen.active and not pod.is_leaving]
     written = s.active.wanted if s.active and s.active.wanted else s.placeable
     placed = sum(1 for pod in inside if pod.is_ready or (pod.revision == s.stable and pod.unschedulable is None))
-    return max(min(s.placeable, written, placed if both_slots.waiting(s, s.seen.active) else written), 1)
+    return max(min(s.placeable, written, placed if causes.unplaced(s.seen, s.seen.active) else written), 1)
 
 
 def _way_back(s: Situation) -> str:
@@ -189,10 +204,6 @@ def _kept_for_inspection(s: Situation) -> dict[Slot, SlotPlan]:
     """The failed revision's pods without traffic, where the user wants to look into them."""
     is_failed = s.idle is not None and s.idle.revision == s.recorded.failed_revision
     return as_it_is(s) if is_failed and s.seen.service.spec.rollout.on_failure == "Hold" else {}
-
-
-def _done(s: Situation) -> Situation:
-    return s.remembering(started_at=None)
 
 
 def _settled(s: Situation, *, is_failed: bool, phase: str) -> RolloutStatus:

@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Final
 
 from penstock.names import Slot
-from penstock.rollout import both_slots, canary_counts
-from penstock.rollout.canary_counts import Counts, counts_behind_gateway
+from penstock.observed import causes
+from penstock.rollout import canary_counts
+from penstock.rollout.canary_counts import Counts
 from penstock.rollout.decision import Decision, Situation
 from penstock.slot_plan import SlotPlan
 
@@ -23,13 +24,13 @@ def meant(s: Situation, target: Counts, *, low: int, high: int) -> int | None:
 
     Pods for which there is no node take no requests: then it stays at what the others can do.
     """
-    if not is_by_route(s):
+    if not s.is_by_route:
         return None
     was = s.recorded.canary.routed if s.recorded.canary else None
     if s.recorded.is_paused and was is not None:
         return was
     there = _ready(s)
-    is_last = high == _ALL and both_slots.towards(s, target).stable == 0
+    is_last = high == _ALL and canary_counts.towards(s, target).stable == 0
     if there.canary >= target.canary or is_last:
         return high
     return min(max(_by_pods(there), low), high) if there.total else low
@@ -38,7 +39,7 @@ def meant(s: Situation, target: Counts, *, low: int, high: int) -> int | None:
 def weights(s: Situation) -> dict[Slot, int]:
     """Percent by slot as it was `meant`, unless only one of the two can answer; empty where no gateway shares."""
     share = s.recorded.canary.routed if s.recorded.canary else None
-    if not is_by_route(s) or share is None:
+    if not s.is_by_route or share is None:
         return {}
     alone = _alone(_ready(s))
     return _of(s, share if alone is None else alone)
@@ -49,14 +50,14 @@ def weights_back(s: Situation) -> dict[Slot, int]:
 
     By the pods that are to stay, and never more than there was: those that go get no requests before.
     """
-    if not is_by_route(s):
+    if not s.is_by_route:
         return {}
     there = _ready(s)
     alone = _alone(there)
     if alone is not None:
         return _of(s, alone)
     share = s.recorded.canary.routed if s.recorded.canary else None
-    staying = Counts(there.stable, min(there.canary, both_slots.back(s).canary))
+    staying = Counts(there.stable, min(there.canary, canary_counts.back(s).canary))
     return _of(s, min(_by_pods(staying), _ALL if share is None else share))
 
 
@@ -66,28 +67,15 @@ def has_way_back(s: Situation) -> bool:
     return share is None or route is None or (route.is_taken and _now(s) == share)
 
 
-def counts(s: Situation, weight: int) -> Counts:
-    """The pods of a step: enough for its share where a gateway makes that, else those that make it by their number."""
-    may_be_missing = both_slots.max_unavailable(s)
-    if is_by_route(s):
-        return counts_behind_gateway(weight, s.wanted, may_be_missing)
-    return canary_counts.counts(weight, s.wanted, may_be_missing)
-
-
 def standing(s: Situation, pods: Counts) -> str:
     """How the requests are really shared, and what was asked where that is something else."""
     routed = s.recorded.canary.routed if s.recorded.canary else None
-    if not is_by_route(s) or routed is None:
+    if not s.is_by_route or routed is None:
         return canary_counts.share(pods)
-    is_short = s.recorded.is_paused or both_slots.waiting(s, s.seen.idle)
+    is_short = s.recorded.is_paused or causes.unplaced(s.seen, s.seen.idle)
     weight = routed if is_short or pods.asked is None else pods.asked
     instead = f" instead of {pods.asked} %" if pods.asked not in (None, weight) else ""
     return f"{weight} %{instead} by the route, to {pods.canary} of {pods.total} pods"
-
-
-def is_by_route(s: Situation) -> bool:
-    """A gateway shares the requests, and not only the number of pods."""
-    return s.seen.service.spec.gateway is not None
 
 
 def lacks(s: Situation) -> str | None:

@@ -1,21 +1,28 @@
 """The smoke test: one request that every new pod must answer before the new revision takes over.
 
-What is sent, and what an answer means, is decided here; the pods are asked by `penstock.probes`.
+What is sent, what an answer means and what follows is decided here; `pods/client.py` asks the pods.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, Final, Literal
 
 from penstock.api.rollout import SmokeTest
-from penstock.api.status import SmokeTestStatus
+from penstock.api.status import RolloutPhase, SmokeTestStatus
 from penstock.api.v1alpha1 import InferenceService
+from penstock.names import Reason
+from penstock.rollout import rollback
+from penstock.rollout.decision import Asks, Decision, Situation
 
 Method = Literal["GET", "POST"]
+# A step in which nothing moves: from the situation, its phase, and what it waits for.
+Stay = Callable[[Situation, RolloutPhase, str], Decision]
 
 _ATTEMPTS: Final = 3
-MOST_PASSED: Final = 1000  # pods that have to pass, at most: as many as the status has room for
+_MOST_PASSED: Final = 1000  # pods that have to pass, at most: as many as the status has room for
+_TEST_AGAIN_AFTER: Final = timedelta(seconds=5)
 _LONGEST_QUOTE: Final = 200  # characters of what others wrote
 _MODELS: Final = "/v1/models"
 # What the model server answers for each task: the cheapest inference there is.
@@ -41,6 +48,45 @@ class SmokeRequest:
 
     def __str__(self) -> str:
         return f"{self.method} {_short(self.path)}"
+
+
+def tested(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay) -> Decision:
+    """On with `then` once every pod of the idle slot has passed; a test that fails three times in a row is the end."""
+    untested = _untested(s)
+    if not untested:
+        return then(s)
+    status = s.recorded.smoke_test
+    heard = s.seen.answers.smoke if s.seen.answers is not None else {}
+    results = {pod: text for pod, text in heard.items() if pod in untested}
+    if results:
+        status = record(status, results)
+        s = s.remembering(smoke_test=status.model_copy(update={"last_attempt_at": s.now}))
+        if has_failed(status):
+            why = f"revision {s.current} failed its smoke test: {status.message}"
+            return rollback.fail(s, Reason.SMOKE_TEST_FAILED, why)
+        if not _untested(s):
+            return then(s)
+    because = f": {status.message}" if status is not None and status.failures else ""
+    on = stay(s, "Testing", f"{len(untested)} pods still have to pass the smoke test{because}")
+    last = s.recorded.smoke_test.last_attempt_at if s.recorded.smoke_test else None
+    if s.is_halted or on.phase != "Testing":
+        return on
+    if last is not None and s.now < last + _TEST_AGAIN_AFTER:
+        again = last + _TEST_AGAIN_AFTER
+        return replace(on, requeue_at=min(on.requeue_at or again, again))
+    return replace(on, asks=Asks(smoke=untested))
+
+
+def _untested(s: Situation) -> frozenset[str]:
+    """Pods of the new revision that have not passed; none where there is no test, or nobody to make it.
+
+    Of more pods than the status has room for, the others rely on their readiness, as all later ones do.
+    """
+    if not s.seen.is_smoke_tested:
+        return frozenset()
+    passed = frozenset(s.recorded.smoke_test.passed) if s.recorded.smoke_test else frozenset()
+    ready = frozenset(pod.name for pod in s.seen.ready(s.seen.idle) if pod.revision == s.current)
+    return ready - passed if len(ready & passed) < _MOST_PASSED else frozenset()
 
 
 def request(service: InferenceService, *, port: int) -> SmokeRequest | None:
@@ -95,7 +141,7 @@ def record(before: SmokeTestStatus | None, results: Mapping[str, str | None]) ->
     passed = {pod: None for pod in (*sorted(results), *was.passed) if results.get(pod) is None}
     return was.model_copy(
         update={
-            "passed": sorted([*passed][:MOST_PASSED]),
+            "passed": sorted([*passed][:_MOST_PASSED]),
             "failures": was.failures + 1 if faults else 0,
             "message": faults[0] if faults else was.message,
         }
