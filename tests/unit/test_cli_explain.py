@@ -18,9 +18,9 @@ from penstock.api.status import (
     RolloutStatus,
 )
 from penstock.cli import objects
-from penstock.cli.endings import ENDINGS, Case
 from penstock.cli.explain import Explanation, explain
 from penstock.cli.main import _parser
+from penstock.cli.phases import PHASE_ENDS, Case
 from penstock.cli.ways_out import NEED_NOTHING, WAYS_OUT
 from penstock.names import Reason
 
@@ -61,7 +61,7 @@ def test_every_reason_has_a_way_out_or_needs_none() -> None:
 
 
 def test_every_phase_says_what_ends_it() -> None:
-    assert set(ENDINGS) == set(PHASES)
+    assert set(PHASE_ENDS) == set(PHASES)
 
 
 @pytest.mark.parametrize("reason", WAYS_OUT)
@@ -96,7 +96,7 @@ def assert_is_a_sentence(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "sentence", [*WAYS_OUT.values(), *(end(Case(objects.Rollout(), T0)) for end in ENDINGS.values())]
+    "sentence", [*WAYS_OUT.values(), *(end(Case(objects.Rollout(), T0)) for end in PHASE_ENDS.values())]
 )
 def test_every_command_that_a_sentence_names_can_be_given(sentence: str) -> None:
     kubectl = {"logs", "scale_up", "unpause"}

@@ -76,8 +76,8 @@ def fit(asked: Amounts, sites: Sequence[Site]) -> Fit:
     by_node = {name: number for name, number in found.items() if number > 0}
     if not by_node:
         return _shortfall(asked, sites)
-    told = _count(sum(by_node.values()), "more copy", "more copies")
-    return Fit(by_node, f"{told} fit on {_count(len(by_node), 'node')}", rests_on=frozenset(asked))
+    more = _count(sum(by_node.values()), "more copy", "more copies")
+    return Fit(by_node, f"{more} fit on {_count(len(by_node), 'node')}", rests_on=frozenset(asked))
 
 
 def scarce(asked: Amounts, sites: Iterable[Site]) -> Scarce | None:
@@ -101,8 +101,8 @@ def _shortfall(asked: Amounts, sites: Sequence[Site]) -> Fit:
             break
         left = [site for site in offering if site.free[resource] >= asked[resource]]
         if not left:
-            told = _arithmetic(resource, asked[resource], offering, enough)
-            return Fit({}, told, resource, frozenset([*enough, resource]))
+            message = _arithmetic(resource, asked[resource], offering, enough)
+            return Fit({}, message, resource, frozenset([*enough, resource]))
         enough.append(resource)
     return replace(_mismatch(asked, sites), rests_on=frozenset(enough))
 

@@ -1,4 +1,4 @@
-"""The commands beside `run`: each reads the service, has view.py, explain.py or history.py word it, and prints that."""
+"""The commands beside `run`: each reads the service, has status.py, explain.py or history.py word it, and prints."""
 
 import argparse
 import itertools
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from penstock import clock, names
-from penstock.cli import history, view
+from penstock.cli import history, status
 from penstock.cli.client import Client, Failure, connect
 from penstock.cli.explain import explain
 from penstock.cli.objects import Service
 from penstock.cli.screen import Screen
-from penstock.cli.view import Shown
+from penstock.cli.status import Shown
 from penstock.kinds import Manifest
 
 _WATCH_SECONDS: Final = 1.0
@@ -56,9 +56,9 @@ def _status(call: Call) -> int:
         return _watch(call)
     shown = _look(call)
     if call.is_for_programs:
-        call.screen.dump(view.document(shown))
+        call.screen.dump(status.document(shown))
     else:
-        call.screen.show(view.lines(shown, clock.now(), call.screen.paint))
+        call.screen.show(status.lines(shown, clock.now(), call.screen.paint))
     return 0
 
 
@@ -68,24 +68,24 @@ def _watch(call: Call) -> int:
         shown = _look(call)
         last = _follow(call, shown, last)
         # At the first look the operator may not have seen yet what was asked for a moment ago.
-        if number and view.is_at_rest(shown.service):
+        if number and status.is_at_rest(shown.service):
             break
         time.sleep(_WATCH_SECONDS)
-    return 0 if view.has_succeeded(shown.service) else 1
+    return 0 if status.has_succeeded(shown.service) else 1
 
 
 def _follow(call: Call, shown: Shown, last: Any) -> Any:
     """Show the service unless it looks as it did the `last` time; return how it looks."""
     now = clock.now()
     if call.is_for_programs:
-        document = view.document(shown)
+        document = status.document(shown)
         if document != last:
             call.screen.dump(document, indent=None)
         return document
     if call.screen.is_terminal:
-        call.screen.redraw(view.lines(shown, now, call.screen.paint))
+        call.screen.redraw(status.lines(shown, now, call.screen.paint))
         return None
-    summary = view.summary(shown)
+    summary = status.summary(shown)
     if summary != last:
         call.screen.show([f"{now:%H:%M:%S}Z  {summary}"])
     return summary

@@ -1,6 +1,6 @@
 """Why a service is not Ready, what it waits for, and what would unblock it: sentences from its status alone. Pure.
 
-The sentences themselves are in ways_out.py, by reason, and in endings.py, by the rollout's phase.
+The sentences themselves are in ways_out.py, by reason, and in phases.py, by the rollout's phase.
 """
 
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from penstock import names
 from penstock.cli import objects
-from penstock.cli.endings import ENDINGS, Case
 from penstock.cli.layout import between
 from penstock.cli.objects import Service
-from penstock.cli.view import condition, outcome, pending_action
+from penstock.cli.phases import PHASE_ENDS, Case
+from penstock.cli.status import condition, outcome, pending_action
 from penstock.cli.ways_out import NEED_NOTHING, WAYS_OUT
 from penstock.names import Condition, Reason
 
@@ -87,15 +87,15 @@ def _lag(service: Service) -> Iterator[Finding]:
 
 
 def _troubles(service: Service, words: _Words, now: datetime) -> Iterator[Finding]:
-    """Each reason once: `blockedBy` has it with the object, so it is told from there where both have it."""
-    told = set()
+    """Each reason once: `blockedBy` has it with the object, so it is taken from there where both have it."""
+    explained = set()
     for each in service.status.blocked_by:
         since = f" for {between(each.since, now)}" if each.since else ""
-        told.add(each.reason)
+        explained.add(each.reason)
         yield Finding(f"{each.reason} on {each.object}{since}: {each.message}", _way_out(each.reason, words))
     for found in _unhappy(service):
-        if found.reason not in told:
-            told.add(found.reason)
+        if found.reason not in explained:
+            explained.add(found.reason)
             since = between(found.last_transition_time, now)
             yield Finding(f"{found.reason} for {since}: {found.message}", _way_out(found.reason, words))
 
@@ -126,7 +126,7 @@ def _rollout(service: Service, words: _Words, now: datetime) -> Iterator[Finding
         return
     message = f": {rollout.message}" if rollout.message else ""
     # A phase of a newer version has none here.
-    ending = ENDINGS[rollout.phase](Case(rollout, now)) if rollout.phase in ENDINGS else ""
+    ending = PHASE_ENDS[rollout.phase](Case(rollout, now)) if rollout.phase in PHASE_ENDS else ""
     yield Finding(f"the rollout is {rollout.phase}{message}", " ".join(words.fill(ending).split()))
 
 

@@ -11,7 +11,7 @@ import yaml
 from penstock import names
 from penstock.cli.layout import Colour, Paint, between, columns, plain
 from penstock.cli.objects import Rollout, SlotPods
-from penstock.cli.view import role
+from penstock.cli.status import role
 from penstock.desired.serving import serving_container
 from penstock.kinds import Manifest
 from penstock.names import Slot
@@ -36,7 +36,7 @@ class Entry:
 
     @property
     def model(self) -> str:
-        """Where the model comes from; empty for a server that is told otherwise than by `--model=`."""
+        """Where the model comes from; empty for a server that is given it otherwise than by `--model=`."""
         given = [str(word) for word in (*self._serving.get("command", []), *self._serving.get("args", []))]
         found = next((word.removeprefix(_MODEL_FLAG) for word in given if word.startswith(_MODEL_FLAG)), "")
         return self._claim() if found == names.MODEL_DIR else found

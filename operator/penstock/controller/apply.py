@@ -48,8 +48,8 @@ async def apply(
     """
     live = store.children(service.metadata.uid)
     # A spec that has just changed wants children that there never were.
-    is_told = service.status.observed_generation == service.metadata.generation
-    if is_told and not _keys(wanted) <= live.keys():
+    is_reported = service.status.observed_generation == service.metadata.generation
+    if is_reported and not _keys(wanted) <= live.keys():
         await _check_alive(cluster, store, service)
     guards = {(SERVICE.name, service.metadata.name): guard}
     results = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""Everything one pass needs to know of a service, read from the store, and what its pods have told."""
+"""Everything one pass needs to know of a service, read from the store, and what its pods have answered."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -156,7 +156,7 @@ class Reconciler:
         """
         key = Key(service.metadata.namespace, service.metadata.name)
         if self._seeded.get(key) == version:
-            return  # The watch has not told of it yet.
+            return  # The watch has not shown it yet.
         patch = {"metadata": {"uid": service.metadata.uid, "resourceVersion": version}, "spec": {"replicas": replicas}}
         await self._cluster.merge(INFERENCE_SERVICE, *key, patch, subresource="scale", manager=names.SEED_FIELD_MANAGER)
         self._seeded[key] = version
@@ -223,10 +223,10 @@ class Reconciler:
 
     def _preview(self, service: InferenceService, decision: Decision) -> Slot | None:
         """What the preview Service is to select: made where there is time to look, and then kept to save writes."""
-        told, name = decision.rollout, names.preview(service.metadata.name)
+        rollout, name = decision.rollout, names.preview(service.metadata.name)
         is_there = (SERVICE.name, name) in self._store.children(service.metadata.uid)
-        is_wanted = told.strategy == "Canary" or service.spec.rollout.is_shown_first
-        return Slot(told.preview_slot) if told.preview_slot and (is_there or is_wanted) else None
+        is_wanted = rollout.strategy == "Canary" or service.spec.rollout.is_shown_first
+        return Slot(rollout.preview_slot) if rollout.preview_slot and (is_there or is_wanted) else None
 
     async def _confirm(self, service: InferenceService, gathered: Gathered, decision: Decision) -> str | None:
         """Before traffic moves or pods go: look whether what that rests on is still so. Raises Vanished if not.

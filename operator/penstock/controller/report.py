@@ -68,7 +68,7 @@ class Reporter:
         return _is_still(service, written)
 
     async def report_undecided(self, key: Key, problem: Problem) -> None:
-        """Report a pass that came to no decision: why, and whether pods answer. All else stays as it was last told."""
+        """Report a pass that came to no decision: why, and whether pods answer. All else stays as reported last."""
         known = self._store.metadata(key)
         if known is None or known.deletion_timestamp is not None:
             return
@@ -77,8 +77,8 @@ class Reporter:
         serving = self._store.endpoints(key).ready & {pod.name for pod in self._store.pods(key) if pod.could_answer}
         found = conditions.undecided(old.conditions, problem, known.generation, now, is_serving=bool(serving))
         new = InferenceServiceStatus(conditions=found, phase="Degraded", observed_generation=known.generation)
-        told = {name: new.to_dict()[name] for name in ("conditions", "phase", "observedGeneration")}
-        patch = status.merge_patch(raw, {**raw, **told})
+        changes = {name: new.to_dict()[name] for name in ("conditions", "phase", "observedGeneration")}
+        patch = status.merge_patch(raw, {**raw, **changes})
         if not patch:
             return
         body = {"metadata": {"uid": known.uid}, "status": patch}

@@ -1,4 +1,4 @@
-"""When to look at a service again though nothing has told of it. Pure."""
+"""When to look at a service again without an event. Pure."""
 
 from datetime import datetime, timedelta
 from typing import Final

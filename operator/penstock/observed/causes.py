@@ -161,7 +161,7 @@ def _of_container(pod: SeenPod, message: str) -> str:
 
 
 def _crash(ended: Ended, pod: SeenPod) -> Cause:
-    reason, message = _told(ended, is_model=not pod.container)
+    reason, message = _exit_reason(ended, is_model=not pod.container)
     return Cause(
         reason,
         f"Pod/{pod.name}",
@@ -173,7 +173,7 @@ def _crash(ended: Ended, pod: SeenPod) -> Cause:
     )
 
 
-def _told(ended: Ended, *, is_model: bool) -> tuple[Reason, str]:
+def _exit_reason(ended: Ended, *, is_model: bool) -> tuple[Reason, str]:
     if ended.reason == "OOMKilled":
         limit = "its limit (resources.limits.memory)" if is_model else "its own limit"
         return Reason.OOM_KILLED, f"the container used more memory than {limit}"

@@ -46,12 +46,12 @@ class _Verdict:
     @classmethod
     def of(cls, conditions: Mapping[str, Mapping[str, Any]], generation: int) -> Self:
         """From Accepted and ResolvedRefs, which every gateway tells (GEP-1364)."""
-        told = [conditions[kind] for kind in ("Accepted", "ResolvedRefs") if kind in conditions]
-        refused = next((each for each in told if each.get("status") == "False"), None)
-        is_taken = all(each.get("observedGeneration", 0) >= generation for each in told)
+        reported = [conditions[kind] for kind in ("Accepted", "ResolvedRefs") if kind in conditions]
+        refused = next((each for each in reported if each.get("status") == "False"), None)
+        is_taken = all(each.get("observedGeneration", 0) >= generation for each in reported)
         is_accepted = conditions.get("Accepted", {}).get("status") == "True" and refused is None
-        told_why = f"{refused.get('reason', '')}: {refused.get('message', '')}" if refused else None
-        return cls(is_taken, is_taken and is_accepted, told_why)
+        refusal = f"{refused.get('reason', '')}: {refused.get('message', '')}" if refused else None
+        return cls(is_taken, is_taken and is_accepted, refusal)
 
 
 def _by_gateway(route: Mapping[str, Any]) -> Iterator[Mapping[str, Mapping[str, Any]]]:

@@ -28,7 +28,7 @@ _STATUS_FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 _CONDITION_FIELDS = ("type", "status", "reason", "message")
 _ROUTE_CONDITION_FIELDS = (*_CONDITION_FIELDS, "observedGeneration")
-_UNKNOWN: Mapping[str, Any] = {}  # a container that the kubelet has not told of yet
+_UNKNOWN: Mapping[str, Any] = {}  # a container that the kubelet has not reported yet
 _METADATA_FIELDS = ("name", "namespace", "uid", "generation", "labels", "annotations", "ownerReferences")
 
 

@@ -132,8 +132,8 @@ class Seen:
     @property
     def active(self) -> Slot:
         """The slot that serves, or will."""
-        told = self.service.status.rollout
-        return self.selected or Slot((told and told.active_slot) or Slot.BLUE)
+        rollout = self.service.status.rollout
+        return self.selected or Slot((rollout and rollout.active_slot) or Slot.BLUE)
 
     @property
     def idle(self) -> Slot:

@@ -57,7 +57,7 @@ class Checks:
         return self._pod_client.can_reach_pods
 
     def progress(self, key: Key, revision: str, pods: Sequence[Address]) -> Progress | None:
-        """What a revision's loading pods have told last: see `Loading`."""
+        """What a revision's loading pods have answered last: see `Loading`."""
         return self._loading.progress(key, revision, pods)
 
     def answers(self, key: Key, seen: Seen, smoke_test: SmokeRequest | None) -> Answers | None:
@@ -145,7 +145,9 @@ def _with_address(key: Key, seen: Seen, asks: Asks) -> list[Address]:
 
 
 def _basis(seen: Seen, smoke_test: SmokeRequest | None, rollout: RolloutStatus | None) -> _Basis:
-    told = rollout or RolloutStatus()
-    observed = [each for each in (told.analysis, told.ab_test) if each is not None]
-    times = (told.started_at, *((type(each), each.started_at, each.last_sample_at) for each in observed))
-    return _Basis(told.current_revision, times, seen.active, seen.newest, smoke_test, seen.service.spec.rollout.ab_test)
+    recorded = rollout or RolloutStatus()
+    observed = [each for each in (recorded.analysis, recorded.ab_test) if each is not None]
+    times = (recorded.started_at, *((type(each), each.started_at, each.last_sample_at) for each in observed))
+    return _Basis(
+        recorded.current_revision, times, seen.active, seen.newest, smoke_test, seen.service.spec.rollout.ab_test
+    )

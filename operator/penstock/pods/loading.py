@@ -15,7 +15,7 @@ _EVERY_SECONDS: Final = 3.0
 
 @dataclass(slots=True)
 class _Loading:
-    """Pods of one revision of a service. `progress` is what they told last, None before the first answer."""
+    """Pods of one revision of a service. `progress` is what they answered last, None before the first answer."""
 
     revision: str
     pods: Sequence[Address]
@@ -32,7 +32,7 @@ class Loading:
         self._loading: dict[Key, _Loading] = {}
 
     def progress(self, key: Key, revision: str, pods: Sequence[Address]) -> Progress | None:
-        """What was told last, of no pods nothing; None before the first answer. `pods` are the ones to ask from now on.
+        """The last answer, of no pods nothing; None before the first answer. `pods` are the ones to ask from now on.
 
         Raises what asking has raised.
         """

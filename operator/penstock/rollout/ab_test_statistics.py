@@ -26,7 +26,9 @@ _MOST: Final = 2**53 - 1  # the largest count that every reader of JSON has exac
 
 def begun(spec: AbTest, now: datetime) -> AbTestStatus:
     """The test when its traffic is first split. The measurement of that moment is the base of the next one."""
-    return _told(AbTestStatus(mark=mark(spec), started_at=now, last_sample_at=now, ends_at=_end(now, spec)), spec)
+    return _with_message(
+        AbTestStatus(mark=mark(spec), started_at=now, last_sample_at=now, ends_at=_end(now, spec)), spec
+    )
 
 
 def mark(spec: AbTest) -> str:
@@ -46,7 +48,7 @@ def counted(was: AbTestStatus, spec: AbTest, a: Window, b: Window, now: datetime
         "ends_at": _end(was.started_at or now, spec),
         "last_sample_at": now,
     }
-    return _told(was.model_copy(update=known), spec)
+    return _with_message(was.model_copy(update=known), spec)
 
 
 def next_measurement_at(status: AbTestStatus, analysis: Analysis | None) -> datetime:
@@ -133,7 +135,7 @@ def _end(started_at: datetime, spec: AbTest) -> datetime:
     return started_at + timedelta(seconds=spec.duration_seconds)
 
 
-def _told(status: AbTestStatus, spec: AbTest) -> AbTestStatus:
+def _with_message(status: AbTestStatus, spec: AbTest) -> AbTestStatus:
     """With what it waits for: counts alone, nothing that tells who is ahead."""
     a, b = _samples(status.a, spec.metric), _samples(status.b, spec.metric)
     kind = "timed requests" if spec.metric == "Latency" else "requests"

@@ -32,7 +32,7 @@ def ticked(
         # A pod that has become available no longer tells its bytes: the next one's are counted from here.
         loaded_bytes=(loaded if available > high_available else max(loaded, high_loaded)) or None,
     )
-    # Pods that have not told their bytes yet, to an operator that has just started, may have made progress.
+    # Pods that have not reported their bytes yet, to an operator that has just started, may have made progress.
     return marked, not is_halted and s.now >= deadline_at and s.seen.progress is not None
 
 

@@ -34,7 +34,7 @@ def autoscaling(facts: Facts) -> AutoscalingStatus | None:
 
 
 def _current(now: str | None, before: str | None, target: int) -> str | None:
-    """The metric as a plain decimal; the one already told while it has hardly moved."""
+    """The metric as a plain decimal; the one already reported while it has hardly moved."""
     if now is None:
         return None
     amount = quantity.parse(now)

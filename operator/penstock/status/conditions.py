@@ -81,8 +81,8 @@ def _why_it_ended(decision: Decision) -> Reason | None:
 
 def _why_failed(decision: Decision) -> Reason:
     """Why the current revision was given up; a wiped status has forgotten it."""
-    told = decision.rollout.reason
-    return Reason(told) if told in tuple(Reason) else Reason.ROLLED_BACK
+    reason = decision.rollout.reason
+    return Reason(reason) if reason in tuple(Reason) else Reason.ROLLED_BACK
 
 
 Verdict = tuple[ConditionStatus, Reason, str]
@@ -107,7 +107,7 @@ def conditions(facts: Facts, now: datetime) -> list[meta.Condition]:
 def undecided(
     old: Sequence[meta.Condition], problem: Problem, generation: int, now: datetime, *, is_serving: bool
 ) -> list[meta.Condition]:
-    """The conditions after a pass that came to no decision: all else stays as it was last told."""
+    """The conditions after a pass that came to no decision: all else stays as it was last reported."""
     stalled: Verdict = ("True", problem.reason, problem.message)
     ready: Verdict = ("True", Reason.READY, "a pod answers") if is_serving else ("False", *stalled[1:])
     verdicts = {Condition.READY: ready, Condition.PREDICTOR_READY: ready, Condition.STALLED: stalled}

@@ -76,7 +76,7 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
     return patch
 
 
-# How far a rollout is: told in words and numbers as it goes, and found again by looking.
+# How far a rollout is: its words and numbers change as it goes, and a later pass computes them again.
 _IN_PASSING: Final = (
     "active_slot",
     "available_replicas",
@@ -123,15 +123,15 @@ class Transition:
 
 
 def transitions(old: InferenceServiceStatus, new: InferenceServiceStatus) -> list[Transition]:
-    """What to tell as Events. A first deployment that simply works is told by the conditions alone."""
-    told: list[Transition] = []
+    """What becomes an Event. A first deployment that simply works makes none: the conditions show it."""
+    found: list[Transition] = []
     before, after = (conditions.by_type(each.conditions) for each in (old, new))
     stalled, was_stalled = after.get(names.Condition.STALLED), before.get(names.Condition.STALLED)
     if stalled and stalled.status == "True" and (not was_stalled or was_stalled.reason != stalled.reason):
-        told.append(Transition(stalled.reason, stalled.message, is_warning=True))
-    known = {blocker.reason for blocker in old.blocked_by} | {transition.reason for transition in told}
-    told += [Transition(b.reason, f"{b.object}: {b.message}", True) for b in new.blocked_by if b.reason not in known]
-    return told + _rollout_transitions(old.rollout or RolloutStatus(), new.rollout or RolloutStatus())
+        found.append(Transition(stalled.reason, stalled.message, is_warning=True))
+    known = {blocker.reason for blocker in old.blocked_by} | {transition.reason for transition in found}
+    found += [Transition(b.reason, f"{b.object}: {b.message}", True) for b in new.blocked_by if b.reason not in known]
+    return found + _rollout_transitions(old.rollout or RolloutStatus(), new.rollout or RolloutStatus())
 
 
 def _rollout_transitions(old: RolloutStatus, new: RolloutStatus) -> list[Transition]:

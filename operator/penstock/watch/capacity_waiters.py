@@ -7,7 +7,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class CapacityWaiters(Generic[K]):
-    """Those whose pod found no node, with the resources that what they were told rests on."""
+    """Those whose pod found no node, with the resources that the answer to each rests on."""
 
     def __init__(self) -> None:
         self._resources: dict[K, Set[str]] = {}

@@ -1,4 +1,4 @@
-"""What the watches have told us: projections, indexed the way a pass reads them.
+"""What the watches have shown: projections, indexed the way a pass reads them.
 
 Objects that a pass compares with its manifests are kept as JSON bytes: a tenth of the memory of nested dicts, and
 decoded only when their service is worked on. `put` and `drop` say which services a change concerns; a change that

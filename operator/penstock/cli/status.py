@@ -37,7 +37,7 @@ _PHASES: Final[Mapping[str, Colour]] = {"Ready": "good", "Stable": "good", "Degr
 
 
 def lines(shown: Shown, now: datetime, paint: Paint = plain) -> list[str]:
-    """The whole view, a line each."""
+    """All that is shown, a line each."""
     metadata, status = shown.service.metadata, shown.service.status
     phase = status.phase or "no operator has reported on it yet"
     head = f"{metadata.namespace}/{metadata.name}  {paint(phase, _PHASES.get(phase, 'busy'))}"

@@ -1,6 +1,6 @@
 """What ends each phase of a rollout: by itself, at which time, and by which action. Pure.
 
-A word in braces is a command, which explain.py writes out. Every phase is in ENDINGS.
+A word in braces is a command, which explain.py writes out. Every phase is in PHASE_ENDS.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from penstock.cli.objects import AbTest, Rollout
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A rollout and what its ending is told from."""
+    """A rollout and what its ending is computed from."""
 
     rollout: Rollout
     now: datetime
@@ -128,7 +128,7 @@ def _paused(case: Case) -> str:
     return f"It stands still, and so does its deadline, until {{resume}}. {case.way_back}"
 
 
-ENDINGS: Final[Mapping[str, Callable[[Case], str]]] = {
+PHASE_ENDS: Final[Mapping[str, Callable[[Case], str]]] = {
     "Deploying": _deploying,
     "Stable": _stable,
     "Progressing": _progressing,

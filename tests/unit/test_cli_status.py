@@ -14,10 +14,10 @@ from penstock.api.status import (
     RolloutStatus,
     SmokeTestStatus,
 )
-from penstock.cli import objects, view
+from penstock.cli import objects, status
 from penstock.cli.layout import coloured, columns, relative, span
 from penstock.cli.objects import SlotPods
-from penstock.cli.view import Shown
+from penstock.cli.status import Shown
 from penstock.names import Slot
 
 from tests.builders import T0, a_service, at, rolled_back, stable_at, under_way
@@ -49,7 +49,7 @@ def waiting(**rest: Any) -> RolloutStatus:
 
 
 def lines(about: Shown, now: datetime = T0) -> list[str]:
-    return view.lines(about, now)
+    return status.lines(about, now)
 
 
 def test_the_whole_view_of_a_revision_that_waits_at_its_gate() -> None:
@@ -175,7 +175,7 @@ def test_a_message_of_several_lines_stays_in_its_column() -> None:
     ],
 )
 def test_its_summary_is_one_line(about: Shown, line: str) -> None:
-    assert view.summary(about) == line
+    assert status.summary(about) == line
 
 
 @pytest.mark.parametrize(
@@ -192,13 +192,13 @@ def test_its_summary_is_one_line(about: Shown, line: str) -> None:
     ],
 )
 def test_a_watch_ends_when_it_is(about: Shown, at_rest: bool, succeeded: bool) -> None:
-    assert view.is_at_rest(about.service) is at_rest
-    assert view.has_succeeded(about.service) is succeeded
+    assert status.is_at_rest(about.service) is at_rest
+    assert status.has_succeeded(about.service) is succeeded
 
 
 def test_programs_get_the_status_and_the_slots() -> None:
     about = shown(stable_at("v1", active_slot="blue"), {Slot.BLUE: SlotPods("v1", 2, 2)})
-    assert view.document(about) == {
+    assert status.document(about) == {
         "namespace": "ml",
         "name": "chat",
         "generation": 3,
@@ -209,7 +209,7 @@ def test_programs_get_the_status_and_the_slots() -> None:
 
 def test_what_is_wrong_is_red_and_what_is_well_is_green() -> None:
     failed = shown(rolled_back(), phase="Degraded", conditions=[condition("Ready", "True", "Ready", "it answers")])
-    found = view.lines(failed, T0, coloured)
+    found = status.lines(failed, T0, coloured)
     assert found[0] == "ml/chat  \x1b[31mDegraded\x1b[0m"
     assert found[1] == "Ready       \x1b[32mTrue for 0s: it answers\x1b[0m"
 
