@@ -1,6 +1,7 @@
 """What the statistical test of an A/B test says, and the process that makes it."""
 
 import asyncio
+import json
 import math
 import random
 import subprocess
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from penstock.api.rollout import AbTestMetric
 from penstock.api.status import AbTestArm
 from penstock.observed.answers import Verdict
-from penstock.pods.significance import CannotJudge, judged, verdict
+from penstock.pods.significance import CannotJudge, answer, judged, question, verdict
 
 
 def arm(requests: int, errors: int = 0) -> AbTestArm:
@@ -211,31 +212,22 @@ class TestLatencies:
 ENDLESS = AbTestArm().model_copy(update={"buckets": [10**15] * 2000})
 
 
-class TestJudged:
+LONGEST = timed(*[2**53 - 1] * 65)  # as many buckets, and as large counts, as a status may hold
+
+
+class TestAnswer:
+    """The child's work, done in this process: each child that tests a number takes seconds to load scipy."""
+
     @pytest.mark.parametrize(
         ("metric", "a", "b"),
         [
             ("ErrorRate", arm(1000, 50), arm(1000, 20)),
             ("Latency", timed(100, 200, 700), timed(200, 300, 500)),
-            ("Latency", timed(*[2**53 - 1] * 65), timed(*[2**53 - 1] * 65)),
+            ("Latency", LONGEST, LONGEST),
         ],
     )
-    async def test_a_process_of_its_own_says_the_same(self, metric: AbTestMetric, a: AbTestArm, b: AbTestArm) -> None:
-        assert await judged(metric, a, b) == verdict(metric, a, b)
-
-    async def test_the_event_loop_goes_on_meanwhile(self) -> None:
-        beats = 0
-
-        async def beat() -> None:
-            nonlocal beats
-            while True:
-                await asyncio.sleep(0.01)
-                beats += 1
-
-        beating = asyncio.create_task(beat())
-        await judged("ErrorRate", arm(1000, 50), arm(1000, 20))
-        beating.cancel()
-        assert beats > 10  # Loading scipy takes a second; in this process it would be one beat.
+    def test_a_question_is_answered_with_the_verdict(self, metric: AbTestMetric, a: AbTestArm, b: AbTestArm) -> None:
+        assert Verdict(**json.loads(answer(question(metric, a, b)))) == verdict(metric, a, b)
 
     @pytest.mark.parametrize(
         ("metric", "a", "b", "why"),
@@ -246,11 +238,39 @@ class TestJudged:
             pytest.param("Latency", ENDLESS, timed(1), "longer than", id="an endless question"),
         ],
     )
-    async def test_why_it_cannot_judge_is_told(
+    def test_a_question_without_an_answer_is_refused(
         self, metric: AbTestMetric, a: AbTestArm, b: AbTestArm, why: str
     ) -> None:
+        with pytest.raises(ValueError, match=why):
+            answer(question(metric, a, b))
+
+
+class TestJudged:
+    async def test_a_process_of_its_own_says_the_same_and_the_event_loop_goes_on_meanwhile(self) -> None:
+        beats = 0
+
+        async def beat() -> None:
+            nonlocal beats
+            while True:
+                await asyncio.sleep(0.01)
+                beats += 1
+
+        beating = asyncio.create_task(beat())
+        found = await judged("Latency", LONGEST, LONGEST)
+        beating.cancel()
+        assert found == verdict("Latency", LONGEST, LONGEST)
+        assert beats > 10  # Loading scipy takes a second; in this process it would be one beat.
+
+    @pytest.mark.parametrize(
+        ("a", "why"),
+        [
+            pytest.param(ENDLESS, "exit status 1: .*longer than", id="the child does not read to the end"),
+            pytest.param(arm(10, 11), "exit status 1: .*more errors than requests", id="the child refuses the counts"),
+        ],
+    )
+    async def test_the_childs_last_line_says_why_it_cannot_judge(self, a: AbTestArm, why: str) -> None:
         with pytest.raises(CannotJudge, match=why):
-            await judged(metric, a, b)
+            await judged("Latency", a, timed(1))
 
     async def test_who_takes_too_long_is_ended(self) -> None:
         before = psutil.Process().children()
@@ -265,11 +285,13 @@ class TestJudged:
         assert psutil.Process().children() == before
 
 
-@pytest.mark.parametrize("module", ["penstock.controller.run", "penstock.pods.significance"])
-def test_the_operators_own_process_never_loads_scipy(module: str) -> None:
-    code = f"import sys, {module}; print(*({{'scipy', 'numpy'}} & sys.modules.keys()))"
+def test_the_operators_own_process_never_loads_scipy() -> None:
+    """Not even with `significance`, which the operator imports."""
+    code = "import sys, penstock.controller.run; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == ""
+    modules = set(found.stdout.split())
+    assert "penstock.pods.significance" in modules
+    assert not modules & {"scipy", "numpy"}
 
 
 def assert_is_mirrored(metric: AbTestMetric, a: AbTestArm, b: AbTestArm, *, none: float) -> None:

@@ -40,12 +40,24 @@ async def judged(metric: AbTestMetric, a: AbTestArm, b: AbTestArm, *, seconds: f
 
     Raises CannotJudge, after `seconds` at the latest.
     """
-    question = json.dumps({"metric": metric, "a": a.to_dict(), "b": b.to_dict()}).encode()
-    answer = await _asked(question, seconds)
+    found = await _asked(question(metric, a, b), seconds)
     try:
-        return _VERDICT.validate_json(answer)
+        return _VERDICT.validate_json(found)
     except ValidationError as error:
         raise CannotJudge(f"the answer makes no sense: {error}") from error
+
+
+def question(metric: AbTestMetric, a: AbTestArm, b: AbTestArm) -> bytes:
+    """What the child reads."""
+    return json.dumps({"metric": metric, "a": a.to_dict(), "b": b.to_dict()}).encode()
+
+
+def answer(text: bytes) -> str:
+    """What the child writes: the verdict as JSON. Raises ValueError for a question that has no answer."""
+    if len(text) > _LONGEST_QUESTION:
+        raise ValueError(f"the question is longer than {_LONGEST_QUESTION} bytes")
+    asked = _Question.model_validate_json(text)
+    return json.dumps(asdict(verdict(asked.metric, asked.a, asked.b)))
 
 
 def verdict(metric: AbTestMetric, a: AbTestArm, b: AbTestArm) -> Verdict:
@@ -53,7 +65,7 @@ def verdict(metric: AbTestMetric, a: AbTestArm, b: AbTestArm) -> Verdict:
     return _TESTS[metric](a, b)
 
 
-async def _asked(question: bytes, seconds: float) -> bytes:
+async def _asked(text: bytes, seconds: float) -> bytes:
     """What the child writes. It never outlives the call, whichever way that ends."""
     try:
         child = await asyncio.create_subprocess_exec(
@@ -68,7 +80,7 @@ async def _asked(question: bytes, seconds: float) -> bytes:
         raise CannotJudge(f"no process for it: {error}") from error
     try:
         async with asyncio.timeout(seconds):
-            answer, complaint = await child.communicate(question)
+            found, complaint = await child.communicate(text)
     except TimeoutError:
         raise CannotJudge(f"no answer within {seconds:g} s") from None
     finally:
@@ -77,7 +89,7 @@ async def _asked(question: bytes, seconds: float) -> bytes:
             await child.wait()
     if child.returncode:
         raise CannotJudge(f"exit status {child.returncode}: {_last_line(complaint)}")
-    return answer
+    return found
 
 
 def _last_line(complaint: bytes) -> str:
@@ -164,15 +176,11 @@ _VERDICT: Final = TypeAdapter(Verdict)
 
 def main() -> None:
     """The child: one question in, one verdict out; what is wrong goes to standard error."""
-    text = sys.stdin.buffer.read(_LONGEST_QUESTION + 1)
-    if len(text) > _LONGEST_QUESTION:
-        sys.exit(f"the question is longer than {_LONGEST_QUESTION} bytes")
     try:
-        question = _Question.model_validate_json(text)
-        found = verdict(question.metric, question.a, question.b)
+        found = answer(sys.stdin.buffer.read(_LONGEST_QUESTION + 1))
     except ValueError as error:  # pydantic's are among them
         sys.exit(" ".join(str(error).split()))
-    sys.stdout.write(json.dumps(asdict(found)))
+    sys.stdout.write(found)
 
 
 if __name__ == "__main__":
