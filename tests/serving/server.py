@@ -21,7 +21,15 @@ from typing import Any
 from penstock_server.main import main
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["penstock_server.engine.build", "transformers.models.llama.modeling_llama"])
+FORKS.set_forkserver_preload(
+    [
+        "penstock_server.engine.build",
+        "penstock_server.lifecycle",
+        "transformers.models.bert.modeling_bert",
+        "transformers.models.gpt2.modeling_gpt2",
+        "transformers.models.llama.modeling_llama",
+    ]
+)
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 
@@ -136,7 +144,8 @@ def started(model: Path | str, *args: str, ready: bool = True) -> Iterator[Serve
 def launch(argv: list[str], log: Path, **env: str) -> ForkServerProcess:
     """A server process of its own, with stderr in `log`.
 
-    Forked from a process that has imported torch, which takes ten seconds of CPU: the rest is as from a shell.
+    Forked from a process that has imported torch, which takes ten seconds of CPU, and the server: the rest is as from
+    a shell.
     """
     process = FORKS.Process(target=_main, args=(argv, log, env))
     process.start()

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from penstock_server.config import parse
+from penstock_server.failure import StartupFailure
 
 from tests.serving import tiny
 from tests.serving.server import Answer, Server, in_background, launch, started
@@ -124,7 +126,7 @@ def test_a_client_that_leaves_cancels_its_generation(server: Server, stream: boo
 
 def test_a_full_queue_answers_429_with_retry_after_and_stays_alive(server: Server) -> None:
     streams = [Stream(server)]
-    waiting = [in_background(lambda: server.post("/v1/completions", LONG)) for _ in range(2)]
+    waiting = [in_background(lambda: server.post("/v1/completions", {**LONG, "max_tokens": 1})) for _ in range(2)]
     server.until(lambda: server.metric("inference_queue_depth") == 2, "the queue is full")
     answer = server.post("/v1/completions", {**LONG, "stream": True})
     assert (answer.status, answer.error["type"]) == (429, "rate_limit_error")
@@ -179,12 +181,14 @@ def test_a_server_that_cannot_listen_says_so(gpt2: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "argv", [[], ["--model=x", "--no-such"], ["--model=x", "--port=70000"], ["--model=x", "--task=dance"]]
 )
-def test_bad_arguments_end_with_2(tmp_path: Path, argv: list[str]) -> None:
-    assert failure(tmp_path, *argv) == (2, "InvalidArguments")
+def test_bad_arguments_are_refused(argv: list[str]) -> None:
+    with pytest.raises(StartupFailure) as caught:
+        parse(argv)
+    assert (caught.value.code, caught.value.reason) == (2, "InvalidArguments")
 
 
-def test_an_unknown_argument_is_named_in_the_termination_log(tmp_path: Path) -> None:
-    failure(tmp_path, "--model=x", "--no-such")
+def test_an_unknown_argument_ends_with_2_and_is_named_in_the_termination_log(tmp_path: Path) -> None:
+    assert failure(tmp_path, "--model=x", "--no-such") == (2, "InvalidArguments")
     assert "--no-such" in json.loads((tmp_path / "termination").read_text())["message"]
 
 
