@@ -11,7 +11,6 @@ from aiohttp.http_exceptions import PayloadEncodingError
 from aiohttp.typedefs import Handler
 
 from penstock_server.errors import ApiError, BadRequest, as_api_error
-from penstock_server.flights import Door
 from penstock_server.protocol import completions, encoding, health, models
 from penstock_server.protocol.reading import LARGEST_BODY_BYTES
 from penstock_server.protocol.streaming import STREAM, write_event
@@ -36,7 +35,7 @@ PROBES = {
     "/v1/models": models.list_models,
     "/v1/models/{model:.+}": models.get_model,
 }
-CLIENT_CLOSED_REQUEST = 499  # nginx's code; nobody is left to read it, but it is counted
+CLIENT_CLOSED_REQUEST = 499  # nginx's code, for the metrics: no client is left to read it
 ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 TRACE_PATTERN = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -62,11 +61,11 @@ def admitted(inference: Inference) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         service = request.app[SERVICE]
-        async with service.flights.admit():
-            await _receive(request)  # A client that sends slowly holds no place meanwhile.
-            async with service.flights.place():
+        async with service.admission.admit():
+            await _receive(request)  # Before the permit: a client that sends slowly must not hold one.
+            async with service.admission.permit():
                 response = await inference(request, service)
-            # Only what was handed to the kernel survives the end of the process.
+            # Still in flight until the kernel has the answer: the process may end right after the last request.
             await response.prepare(request)
             request[STREAM] = response
             await response.write_eof()
@@ -96,7 +95,7 @@ async def identified(request: web.Request, handler: Handler) -> web.StreamRespon
 
 @web.middleware
 async def measured(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Count and log inference requests; probes and unknown paths are neither."""
+    """Count and log inference requests, but neither probes nor unknown paths."""
     resource = request.match_info.route.resource
     route = resource.canonical if resource else ""
     if route not in INFERENCE:
@@ -122,15 +121,15 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except ConnectionResetError:
-        raise  # The client is gone while we write: nobody to tell.
+        raise  # The client disconnected while we wrote: no answer can reach it.
     except Exception as error:
-        told = as_api_error(error, request)
-        if told.status == 500:
+        failure = as_api_error(error, request)
+        if failure.status == 500:
             log.exception("a request failed")
-        return await _tell(request, told)
+        return await _send_error(request, failure)
 
 
-async def _tell(request: web.Request, error: ApiError) -> web.StreamResponse:
+async def _send_error(request: web.Request, error: ApiError) -> web.StreamResponse:
     begun: web.StreamResponse | None = request.get(STREAM)
     if begun is None:
         return error.response()
@@ -139,7 +138,7 @@ async def _tell(request: web.Request, error: ApiError) -> web.StreamResponse:
     if transport is None:
         return begun
     if isinstance(begun, web.Response) or transport.get_write_buffer_size():
-        transport.abort()  # Half of a whole answer, or a client that does not read: nothing can be added to it.
+        transport.abort()  # Neither half of a whole answer nor a client that does not read can take an error event.
         return begun
     await write_event(begun, error.body())
     await begun.write_eof()
@@ -147,11 +146,11 @@ async def _tell(request: web.Request, error: ApiError) -> web.StreamResponse:
 
 
 async def finish_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """The request's id; and while draining no connection is kept, so that clients move to another pod."""
+    """Add the request's id, and while draining close the connection, so that the client moves to another pod."""
     if request.transport is not None:
-        request.transport.set_write_buffer_limits(high=0)  # A write ends when the kernel has all of it.
+        request.transport.set_write_buffer_limits(high=0)  # A write returns once the kernel has all of it.
     if REQUEST_ID in request:
         response.headers["X-Request-Id"] = request[REQUEST_ID]
-    if request.app[SERVICE].flights.door is not Door.OPEN:
+    if request.app[SERVICE].admission.is_draining:
         response.force_close()
-        response.headers["Connection"] = "close"  # aiohttp decides on its own header before it calls this.
+        response.headers["Connection"] = "close"  # aiohttp has set its own header before it calls this.

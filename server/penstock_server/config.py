@@ -18,7 +18,7 @@ NO_GPU = {"", "0", "false", "none", "void"}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All a server is told. Durations are in seconds."""
+    """All settings of a server. Durations are in seconds."""
 
     model: str
     model_name: str
@@ -42,7 +42,7 @@ class _Parser(argparse.ArgumentParser):
 
 def parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     """The arguments and their help."""
-    cache = env.get("PENSTOCK_CACHE_DIR") or str(Path(env.get("HOME", "/tmp")) / ".cache" / "penstock")  # noqa: S108 - last resort of a user without a home
+    cache = env.get("PENSTOCK_CACHE_DIR") or str(Path(env.get("HOME", "/tmp")) / ".cache" / "penstock")  # noqa: S108 - for a user without a home directory
     args = _Parser(
         prog="penstock-server",
         description="Serve one model over HTTP: OpenAI-compatible text generation and embeddings, or classification.",

@@ -1,4 +1,4 @@
-"""What a client is told when a request fails: the OpenAI API's error object, everywhere.
+"""The answer to a request that fails: the OpenAI API's error object, on every route.
 
 ApiError              anything with a status
 ├── BadRequest        400 with the field's path
@@ -7,7 +7,7 @@ ApiError              anything with a status
 ├── Unavailable       503 while loading or draining, with Retry-After
 └── DeadlineExceeded  504
 
-`as_api_error` maps everything else; what nobody foresaw becomes a 500 that says nothing of our insides.
+`as_api_error` maps every other exception; an unexpected one becomes a 500 that shows no internals.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ MESSAGES = {
 
 
 class ApiError(Exception):
-    """A request's failure, with all that a client is told."""
+    """A failed request: the status, and all that its answer says."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class TooBusy(ApiError):
 
 
 class Unavailable(ApiError):
-    """Not now; another pod or a later try may do."""
+    """This server cannot answer now; another pod, or this one later, may."""
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(503, message, code=code, headers={"Retry-After": "1"})
@@ -90,7 +90,7 @@ class DeadlineExceeded(ApiError):
 
 
 def as_api_error(error: Exception, request: web.Request) -> ApiError:
-    """What the client is told about `error`."""
+    """The answer to a request that failed with `error`."""
     match error:
         case ApiError():
             return error

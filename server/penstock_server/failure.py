@@ -1,4 +1,4 @@
-"""Why the server could not start, told to whoever started it.
+"""Why the server could not start, written for the operator and for people.
 
 Kubernetes copies the termination log into the container's last state, and the operator from there into
 `status.modelStatus.lastFailureInfo`; so it is one JSON line {"reason": …, "message": …}.
@@ -16,10 +16,10 @@ LONGEST_MESSAGE = 1000
 
 
 class ExitCode(IntEnum):
-    """How the process ends; every kind of failure has its own."""
+    """How the process ends: each kind of failure has a code of its own."""
 
     DRAINED = 0
-    CRASHED = 1  # Python's own, for what nobody foresaw
+    CRASHED = 1  # Python's own, for an unexpected exception
     BAD_ARGUMENTS = 2
     DOWNLOAD_FAILED = 3
     LOAD_FAILED = 4
@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
 
 
 class StartupFailure(Exception):
-    """The server cannot start; str() is the message, fit for a person's eyes and free of secrets."""
+    """The server cannot start; str() is the message, written for a person and free of secrets."""
 
     def __init__(self, code: ExitCode, reason: str, message: str) -> None:
         super().__init__(message)
@@ -37,12 +37,12 @@ class StartupFailure(Exception):
 
 
 def termination_log(env: Mapping[str, str] = os.environ) -> Path:
-    """Where the kubelet looks."""
+    """The file that the kubelet reads."""
     return Path(env.get("PENSTOCK_TERMINATION_LOG", "/dev/termination-log"))
 
 
 def record(failure: StartupFailure, path: Path) -> None:
-    """Write the failure for the operator. The kubelet makes the file, so outside a container there is none."""
+    """Write the failure for the operator. Outside a container there is no file: the kubelet makes it."""
     if not path.exists():
         return
     with suppress(OSError):

@@ -13,16 +13,16 @@ import structlog
 from aiohttp import web
 
 from penstock_server import logs
+from penstock_server.admission import Admission, AdmissionState
 from penstock_server.app import build_app
 from penstock_server.config import Settings, parse
 from penstock_server.failure import ExitCode, StartupFailure, record, termination_log
-from penstock_server.flights import Door, Flights
 from penstock_server.loading import bring_up
 from penstock_server.metrics import Metrics
 from penstock_server.service import Service
 from penstock_server.status import AnyEngine, Served
 
-LAST_STEP_SECONDS = 10.0  # of the grace period's slack; nobody waits for this step's result any more
+LAST_STEP_SECONDS = 10.0  # taken from the slack of the pod's grace period; no client waits for this step any more
 
 log = structlog.get_logger(__name__)
 
@@ -67,10 +67,10 @@ async def _close(engine: AnyEngine) -> None:
 
 
 def _service(settings: Settings) -> Service:
-    flights = Flights(
+    admission = Admission(
         concurrency=settings.container_concurrency, max_queue=settings.max_queue, timeout=settings.timeout
     )
-    return Service(settings, Served(), Metrics(settings.model_name), flights, int(time.time()))
+    return Service(settings, Served(), Metrics(settings.model_name), admission, int(time.time()))
 
 
 def _on_signals() -> asyncio.Queue[signal.Signals]:
@@ -100,7 +100,7 @@ async def _until_stopped(service: Service, stop: "asyncio.Queue[signal.Signals]"
         await _after_loading(loading, service)
     number = await signalled
     if not loading.done():
-        # Nothing is served yet, and neither a download nor a load can be interrupted: torch would abort at exit.
+        # Leave without cleaning up: neither a download nor a load can be interrupted, and torch would abort at exit.
         log.info("stopped while loading")
         _leave()
     stop.put_nowait(number)
@@ -110,26 +110,27 @@ async def _after_loading(loading: "asyncio.Task[None]", service: Service) -> Non
     await loading
     engine = service.served.engine
     if engine is not None:
-        service.metrics.watch(engine.stats, lambda: service.flights.waiting)
+        service.metrics.watch(engine.stats, lambda: service.admission.waiting)
 
 
 async def drain(service: Service, stop: "asyncio.Queue[signal.Signals]") -> None:
-    """Close the door in two steps, then wait for what is in flight.
+    """Stop accepting requests in two steps, then wait for those in flight.
 
-    On a terminal (SIGINT) no endpoints have to hear of it, so the door closes at once. A second signal cuts off.
+    SIGINT comes from a terminal, where no endpoints need time to update: the server stops accepting at once. A second
+    signal ends what is in flight.
     """
-    settings, flights = service.settings, service.flights
+    settings, admission = service.settings, service.admission
     delay = settings.drain_delay if await stop.get() is signal.SIGTERM else 0.0
-    flights.door = Door.CLOSING
+    admission.state = AdmissionState.DRAINING
     log.info("draining", delay=delay, timeout=settings.drain_timeout)
     await _signal_within(stop, delay)
-    flights.door = Door.CLOSED
-    in_time = asyncio.create_task(flights.drained())
+    admission.state = AdmissionState.CLOSED
+    in_time = asyncio.create_task(admission.drained())
     again = asyncio.create_task(stop.get())
     await asyncio.wait([in_time, again], timeout=settings.drain_timeout, return_when=asyncio.FIRST_COMPLETED)
     if not in_time.done():
         log.warning("cutting off what is still in flight")
-        flights.cut_off()
+        admission.cut_off()
     again.cancel()
     await in_time
 

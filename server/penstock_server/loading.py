@@ -81,13 +81,14 @@ def _build(directory: Path, settings: Settings, metrics: Metrics) -> AnyEngine:
         return _engine(directory, identity, settings, metrics)
     except UnsupportedModel as error:
         raise StartupFailure(ExitCode.UNSUPPORTED_MODEL, "UnsupportedModel", str(error)) from error
-    except Exception as error:  # Damaged files surface as nearly any exception of the libraries that read them.
+    except Exception as error:  # Damaged files raise nearly any exception of the libraries that read them.
         message = f"the model does not load: {type(error).__name__}: {error}"
         raise StartupFailure(ExitCode.LOAD_FAILED, "ModelLoadFailed", message) from error
 
 
 def _engine(directory: Path, identity: Identity, settings: Settings, metrics: Metrics) -> AnyEngine:
-    # torch takes seconds to import: by now the server answers its probes, and the model's small files are in order.
+    # Imported only now, because torch takes seconds: the server already answers its probes, and has checked the
+    # model's small files.
     from penstock_server.engine.build import Plan, build  # noqa: PLC0415
     from penstock_server.engine.devices import DType  # noqa: PLC0415
 

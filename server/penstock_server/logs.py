@@ -23,7 +23,7 @@ def configure() -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-    # Their own INFO lines are about their own insides.
+    # At INFO these libraries log their internals.
     for noisy in ("aiohttp", "asyncio", "botocore", "urllib3", "transformers"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

@@ -1,8 +1,8 @@
 """`penstock-server`: load one model, serve it, drain on SIGTERM.
 
-Exit codes (the reason stands in the termination log):
+Exit codes (the reason is in the termination log):
     0  drained after SIGTERM or SIGINT
-    1  a crash nobody foresaw
+    1  an unexpected exception
     2  InvalidArguments
     3  the model could not be fetched (ModelDownloadFailed, ModelDownloadStalled, NotEnoughDisk, InvalidStorageUri)
     4  ModelLoadFailed: files that do not load, or a first inference that fails
@@ -19,8 +19,8 @@ from typing import NoReturn
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Entry point."""
-    # The imports take a second, and to a container's first process the kernel sends no signal without a handler: a pod
-    # deleted meanwhile would wait out its grace period. There is nothing to drain until the event loop takes over.
+    # Set a handler before the imports, which take a second: the kernel sends a container's first process no signal
+    # without a handler, and a pod deleted meanwhile would wait out its grace period. There is nothing to drain yet.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     from penstock_server.lifecycle import run  # noqa: PLC0415
 

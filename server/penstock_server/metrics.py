@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from penstock_server.engine.protocol import EngineStats, ModelInfo
 
-# The moment each series was made tells nobody anything, and doubles the counters in a scrape.
+# The time at which each series was created is of no use, and doubles the counters in a scrape.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)  # seconds
@@ -68,7 +68,7 @@ class Metrics:
         self.finished = cache(self._finished)
 
     def watch(self, stats: Callable[[], EngineStats], waiting: Callable[[], int]) -> None:
-        """Read the queue's depth at each scrape: requests held back here, and those in the engine's queue."""
+        """Read the queue's depth at each scrape: requests that wait for admission, and those in the engine's queue."""
         self.queue_depth.set_function(lambda: stats().waiting + waiting())
 
     def describe(self, info: ModelInfo) -> None:

@@ -1,14 +1,14 @@
-"""What every route's handler is given: settings, the model, the metrics, the door."""
+"""What every route's handler is given: settings, the model, the metrics, admission control."""
 
 from dataclasses import dataclass
 from typing import TypeGuard
 
 from aiohttp import web
 
+from penstock_server.admission import Admission
 from penstock_server.config import Settings
 from penstock_server.engine.protocol import EncodingEngine, Task, TextEngine
 from penstock_server.errors import BadRequest, NotFound, Unavailable
-from penstock_server.flights import Flights
 from penstock_server.metrics import Metrics
 from penstock_server.status import AnyEngine, Served
 
@@ -20,7 +20,7 @@ class Service:
     settings: Settings
     served: Served
     metrics: Metrics
-    flights: Flights
+    admission: Admission
     created: int  # Unix time of the start, for /v1/models
 
     def text_engine(self, model: str | None) -> TextEngine:

@@ -1,4 +1,4 @@
-"""How far the server is between its start and its first answer."""
+"""How far the server has come between its start and its first answer."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum

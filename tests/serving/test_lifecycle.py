@@ -146,7 +146,7 @@ def test_container_concurrency_holds_requests_back_and_bounds_those_that_wait(em
         assert waiting().status == 200
 
 
-def test_a_client_that_sends_slowly_holds_no_place(gpt2: Path) -> None:
+def test_a_client_that_sends_slowly_holds_no_permit(gpt2: Path) -> None:
     with started(gpt2, "--container-concurrency=1") as server, closing(server.connect()) as slow:
         slow.putrequest("POST", "/v1/completions")
         slow.putheader("Content-Type", "application/json")

@@ -29,7 +29,7 @@ ENCODER_SUFFIXES = ("Model", "ForMaskedLM")
 
 
 class UnsupportedModel(Exception):
-    """The model's files are readable, but nothing here serves them; str() says what is served."""
+    """The model's files are readable, but this server has no support for them; str() says what is supported."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def dtype(wanted: DType, on: torch.device) -> torch.dtype:
 def threads(root: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
     """CPUs this process may use: its affinity, or less under the lowest CPU limit of its control groups.
 
-    torch counts the machine's cores; more threads than the quota allows are throttled all at once.
+    torch counts the machine's cores, but threads above the quota are throttled, and the others with them.
     """
     limits = [math.ceil(limit) for limit in (_limit(group) for group in _groups(root, membership)) if limit]
     return max(1, min([len(os.sched_getaffinity(0)), *limits]))

@@ -127,7 +127,7 @@ class SequenceEncoder:
         self._on_batch(len(batch))
         rows = self._forward([job.sequences[index] for job, index in batch])
         for (job, index), row in zip(batch, rows, strict=True):
-            if not np.isfinite(row).all():  # JSON has no word for them.
+            if not np.isfinite(row).all():  # JSON cannot express NaN or infinity.
                 job.fail(EngineFailed("the model gave numbers that are not finite"))
                 continue
             job.put(index, row)

@@ -32,7 +32,7 @@ class GenerationEngine:
     Args:
         end_tokens: ids that end a text.
         max_queue: how many requests may wait.
-        on_batch: told the number of sequences of each round.
+        on_batch: called with the number of sequences of each round.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class GenerationEngine:
 class _Progress(StoppingCriteria):
     """Sees every new token: passes its text on, and says when to stop.
 
-    `generate` knows end tokens and stop strings too, but tells neither which of them it was nor where the text ends.
+    `generate` knows end tokens and stop strings too, but reports neither which of them it met nor where the text ends.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class _Progress(StoppingCriteria):
         return self._count == self._stream.request.max_tokens and self._finish("length")
 
     def _finish(self, reason: FinishReason) -> bool:
-        """Send what was held back; it may yet complete a stop string."""
+        """Send what was held back; it may still complete a stop string."""
         text, stopped = self._stops.add(self._detokenizer.flush())
         self._stream.put(Delta(text + self._stops.flush(), self._count, "stop" if stopped else reason))
         return True

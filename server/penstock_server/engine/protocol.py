@@ -12,7 +12,7 @@ Errors
     EngineError
     ├── QueueFull      the queue is at its bound; the caller should come back later
     ├── PromptRefused  the prompt cannot be rendered or can never fit; the caller must change it
-    └── EngineFailed   the engine died or a step failed; nothing the caller did
+    └── EngineFailed   the engine died or a step failed; not the caller's fault
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -27,7 +27,7 @@ FinishReason = Literal["stop", "length"]
 
 
 class EngineError(Exception):
-    """Any failure of an engine; str() is fit for the caller's eyes."""
+    """Any failure of an engine; str() is written for the caller."""
 
 
 class QueueFull(EngineError):
@@ -100,7 +100,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """One look at a running engine."""
+    """The state of an engine at one moment."""
 
     waiting: int  # requests queued, not started
     running: int  # requests in a step
@@ -110,7 +110,7 @@ class EngineStats:
 
 
 class Generation(Protocol):
-    """A running generation: iterate it for deltas; `cancel` it when nobody listens any more."""
+    """A running generation: iterate it for deltas; `cancel` it when its client is gone."""
 
     def __aiter__(self) -> AsyncIterator[Delta]:
         """Yield deltas until one has a finish reason. Raises EngineFailed."""

@@ -54,6 +54,6 @@ class TokenStream:
                 return
 
     def _deliver(self, item: Delta | EngineError) -> None:
-        # The loop is closed only when the process is past serving, and then nobody reads.
+        # The loop is closed only after the last request has ended: no reader is left.
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._deltas.put_nowait, item)

@@ -1,4 +1,4 @@
-"""The tokenizer, used so that it never stalls the event loop."""
+"""The tokenizer, called in a way that never blocks the event loop."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Tokens:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
         self._rust = tokenizer.backend_tokenizer
-        # A model's files may carry settings for its training batches; truncating in silence would be a wrong answer.
+        # A model's files may carry settings of its training: a text that is silently truncated gives a wrong answer.
         self._rust.no_truncation()
         self._rust.no_padding()
 
@@ -49,5 +49,5 @@ class Tokens:
             raise PromptRefused("this model has no chat template; use /v1/completions")
         try:
             return str(self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
-        except Exception as error:  # A template is a program, and may stumble over a conversation in any way.
+        except Exception as error:  # A template is a program, so it may raise anything.
             raise PromptRefused(f"the model's chat template refuses this conversation: {error}") from error

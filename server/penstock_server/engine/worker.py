@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 
 class Job(Protocol):
-    """A unit of work whose waiter can be told of a failure."""
+    """A unit of work that can fail."""
 
     def fail(self, error: EngineError) -> None:
         """Deliver `error`. Called from any thread; a second outcome is ignored."""
@@ -67,7 +67,7 @@ class Worker(Generic[J]):
                 self._waiting.remove(job)
 
     def beat(self) -> None:
-        """Say that the round in flight moves on."""
+        """Record that the round in flight makes progress."""
         self._beat = time.monotonic()
 
     @property
@@ -76,7 +76,7 @@ class Worker(Generic[J]):
         return self._closing
 
     def stats(self) -> EngineStats:
-        """One look, without waiting for the round in flight."""
+        """The state of this moment, without waiting for the round in flight."""
         return EngineStats(
             waiting=len(self._waiting),
             running=len(self._running),
@@ -96,7 +96,7 @@ class Worker(Generic[J]):
         while True:
             with self._changed:
                 if self._closing:
-                    return  # What was running may have been cut short: `close` tells those who wait for it.
+                    return  # What was running may have been cut short: `close` fails it.
                 self._running = []
                 while not self._waiting and not self._closing:
                     self.beat()
@@ -110,11 +110,11 @@ class Worker(Generic[J]):
     def _round(self) -> None:
         try:
             self._run(self._running)
-        except Exception as error:  # One bad round must never end the engine for its neighbours.
+        except Exception as error:  # One failed round must not end the engine for the other requests.
             log.exception("a step of the engine failed")
-            told = error if isinstance(error, EngineFailed) else EngineFailed("the model failed on this request")
+            failure = error if isinstance(error, EngineFailed) else EngineFailed("the model failed on this request")
             for job in self._running:
-                job.fail(told)
+                job.fail(failure)
 
     def _fail_all(self, error: EngineError) -> None:
         for job in [*self._running, *self._waiting]:

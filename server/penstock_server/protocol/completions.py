@@ -35,7 +35,7 @@ class Dialect:
         return {"index": index, **content, "logprobs": None, "finish_reason": finish_reason}
 
     def chunk_choice(self, piece: Piece, *, first: bool) -> dict[str, Any]:
-        """One choice of an event; the first of a chat's choice says who speaks."""
+        """One choice of an event; the first one of a chat's choice has the role."""
         delta, text = piece.delta, piece.delta.text
         role = {"role": "assistant"} if first else {}
         content = (
@@ -60,7 +60,7 @@ class Reply:
     created: int = field(default_factory=lambda: int(time.time()))
 
     def head(self, model: str) -> dict[str, Any]:
-        """What stands in a full answer, and again in every event."""
+        """The fields of a full answer that every event repeats."""
         kind = self.dialect.chunk if self.body.stream else self.dialect.whole
         return {"id": f"{self.dialect.prefix}-{self.id}", "object": kind, "created": self.created, "model": model}
 
@@ -103,7 +103,7 @@ async def _answer(request: web.Request, service: Service, engine: TextEngine, re
 
 
 def _check_count(count: int, most: int) -> None:
-    """A request that never fits the queue must not be told to come back later."""
+    """Refuse for good a request that can never fit the queue: 429 would make the client try again."""
     if count > most:
         message = f"n: {count} texts at once are more than the {most} that may wait"
         raise BadRequest(message, param="n", code="invalid_value")

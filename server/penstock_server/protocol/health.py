@@ -4,7 +4,6 @@ from typing import Any
 
 from aiohttp import web
 
-from penstock_server.flights import Door
 from penstock_server.service import SERVICE
 from penstock_server.status import State
 
@@ -12,16 +11,16 @@ EXPOSITION = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
 
 async def livez(request: web.Request) -> web.Response:
-    """That this is answered shows that the event loop turns; the heartbeat, that the engine does."""
-    return _verdict(request.app[SERVICE].served.is_alive, ok="alive", not_ok="the engine has stopped or is stuck")
+    """The answer itself shows that the event loop runs; the heartbeat shows that the engine does."""
+    return _probe_result(request.app[SERVICE].served.is_alive, ok="alive", not_ok="the engine has stopped or is stuck")
 
 
 async def readyz(request: web.Request) -> web.Response:
     """Whether to send requests here."""
     service = request.app[SERVICE]
-    if service.flights.door is not Door.OPEN:
-        return _verdict(False, ok="", not_ok="draining")
-    return _verdict(service.served.is_ready, ok="ready", not_ok=str(service.served.status.state))
+    if service.admission.is_draining:
+        return _probe_result(False, ok="", not_ok="draining")
+    return _probe_result(service.served.is_ready, ok="ready", not_ok=str(service.served.status.state))
 
 
 async def startupz(request: web.Request) -> web.Response:
@@ -35,6 +34,6 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(body=request.app[SERVICE].metrics.expose(), headers=EXPOSITION)
 
 
-def _verdict(good: bool, *, ok: str, not_ok: str) -> web.Response:
-    body: dict[str, Any] = {"status": ok if good else not_ok}
-    return web.json_response(body, status=200 if good else 503)
+def _probe_result(passed: bool, *, ok: str, not_ok: str) -> web.Response:
+    body: dict[str, Any] = {"status": ok if passed else not_ok}
+    return web.json_response(body, status=200 if passed else 503)

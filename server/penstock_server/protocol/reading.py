@@ -69,10 +69,10 @@ def _refusal(error: ValidationError, body: Any) -> BadRequest:
 
 def field_path(loc: Sequence[str | int], body: Any) -> str:
     """messages[0].content; pydantic's names for the branches of a union, which lead nowhere in `body`, are left out."""
-    path, here = "", body
+    path, value = "", body
     for part in loc:
-        if isinstance(here, dict) and isinstance(part, str):
-            path, here = f"{path}.{part}", here.get(part)
-        elif isinstance(here, list) and isinstance(part, int):
-            path, here = f"{path}[{part}]", here[part]
+        if isinstance(value, dict) and isinstance(part, str):
+            path, value = f"{path}.{part}", value.get(part)
+        elif isinstance(value, list) and isinstance(part, int):
+            path, value = f"{path}[{part}]", value[part]
     return path.removeprefix(".") or "body"

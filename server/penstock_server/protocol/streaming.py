@@ -10,7 +10,7 @@ STREAM = web.RequestKey("stream", web.StreamResponse)
 
 
 class EventStream:
-    """The events of one response. The response begun is kept in the request, for whoever has to end it early."""
+    """The events of one response. The request keeps the response once it has begun, so that an error can end it."""
 
     def __init__(self, request: web.Request) -> None:
         self._request = request

@@ -39,7 +39,7 @@ class Cache:
 
     @contextmanager
     def locked(self, waiting: Callable[[], None]) -> Iterator[None]:
-        """Hold the address; calls `waiting` several times a second while somebody else does."""
+        """Hold the address; calls `waiting` several times a second while another process holds it."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / f"{self._address}.lock").open("a") as file:
             while not _is_taken(file):
@@ -91,7 +91,7 @@ class Cache:
 
 
 def disk_error(error: OSError, folder: Path) -> StorageError:
-    """What the user should know about an error of the file system."""
+    """An error of the file system as the user sees it."""
     is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     reason = Reason.NOT_ENOUGH_DISK if is_full else Reason.MODEL_DOWNLOAD_FAILED
     return StorageError(reason, f"the model cache {folder} cannot be written: {error.strerror or error}")

@@ -27,7 +27,7 @@ class Checksum:
 def from_head(head: Mapping[str, Any]) -> Checksum | None:
     """The checksum in a HeadObject answer; None where S3 has none of the whole content, or only CRC-64 or CRC-32C.
 
-    A multipart upload's ETag ("…-13") and composite checksums are made from parts whose sizes nobody tells.
+    A multipart upload's ETag ("…-13") and composite checksums are made from parts whose sizes S3 does not report.
     """
     if head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT":
         for algorithm in ("CRC32", "SHA256", "SHA1"):
@@ -35,7 +35,7 @@ def from_head(head: Mapping[str, Any]) -> Checksum | None:
             if value and "-" not in value:
                 return Checksum(algorithm.lower(), value)
     etag = head["ETag"].strip('"')
-    # Under a key of a key service or of the customer, an ETag looks like an MD5 and is none.
+    # The ETag of an object that is encrypted with a KMS or customer key looks like an MD5, but is none.
     has_own_key = str(head.get("ServerSideEncryption", "")).startswith("aws:kms") or "SSECustomerAlgorithm" in head
     if not _MD5.fullmatch(etag) or has_own_key:
         return None

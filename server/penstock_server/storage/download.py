@@ -52,7 +52,7 @@ class _Download:
         finished = self._cache.finished(self._listing(log_skipped=True))
         if finished:
             return finished
-        with self._cache.locked(waiting=self._workers.tell):
+        with self._cache.locked(waiting=self._workers.report):
             for _ in range(_ROUNDS):
                 directory = self._round()
                 if directory:

@@ -18,7 +18,7 @@ def fetch(
     """Return the local directory of the model at `uri`, downloading it below `into` when it is remote.
 
     Blocks. `progress` is called on the calling thread, several times a second; an exception it raises cancels the
-    fetch and comes out here, and what was downloaded so far is kept for the next one. `env` holds the credentials
+    fetch and is raised from it, and what was downloaded so far is kept for the next one. `env` holds the credentials
     and endpoints, under the names that the source's own clients use.
     Raises StorageError. A directory that is returned is always whole.
     """
@@ -28,7 +28,7 @@ def fetch(
         case Claim(name):
             raise StorageError(Reason.INVALID_STORAGE_URI, _MOUNT_THE_CLAIM.format(name=name))
         case Bucket() as bucket:
-            # boto3 takes 30 MB and half a second: only who has a bucket pays for it.
+            # Imported only for a bucket, because boto3 takes 30 MB and half a second.
             from penstock_server.storage.download import download  # noqa: PLC0415
 
             return download(bucket, into=into, progress=progress, env=env, stall_seconds=stall_seconds)

@@ -1,8 +1,8 @@
-"""A file that arrives in chunks, in any order, and survives the death of its writer.
+"""A file that arrives in chunks, in any order, and can be resumed after its writer was killed.
 
-Beside the data lies a small file of marks: one line that names the object (ETag, size), then one byte per chunk. A
+Beside the data is a small file of marks: one line that names the object (ETag, size), then one byte per chunk. A
 chunk is marked once its bytes are on the disk, so a mark is always true, even after a power cut; a mark is one byte
-written in place, so it is never half there.
+written in place, so it is never incomplete.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""An S3 bucket as a place of files: listing, ranged reads, checksums. boto3 speaks the protocol.
+"""An S3 bucket as a source of files: listing, ranged reads, checksums. boto3 speaks the protocol.
 
 SourceChanged   an object is no longer the one that was listed
 """
@@ -133,7 +133,7 @@ class Source:
         return from_head(head)
 
     def _explained(self, error: Exception, *, of_file: bool = False) -> Exception:
-        """What to tell the user; never the client's own text, which may repeat a request."""
+        """The error for the user, never with the client's own text, which may repeat a request."""
         where = self.address
         if isinstance(error, ClientError):
             code = str(error.response.get("Error", {}).get("Code", "unknown"))

@@ -1,4 +1,4 @@
-"""Where a model lies: the forms of `storageUri` that the server knows, parsed once."""
+"""Where a model is: the forms of `storageUri` that the server knows, parsed once."""
 
 import re
 from dataclasses import dataclass

@@ -21,8 +21,8 @@ class Stopped(Exception):
 class Workers:
     """A stop signal, a count of bytes and a watch for stalls, shared by the threads of one download."""
 
-    def __init__(self, report: Callable[[Progress], None], stall_seconds: float) -> None:
-        self._report = report
+    def __init__(self, progress: Callable[[Progress], None], stall_seconds: float) -> None:
+        self._progress = progress
         self._stall_seconds = stall_seconds
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -47,12 +47,12 @@ class Workers:
         if self._stop.is_set():
             raise Stopped
 
-    def tell(self) -> None:
-        """Report the count."""
-        self._report(Progress(self._present, self._total))
+    def report(self) -> None:
+        """Call the download's `progress` with the count."""
+        self._progress(Progress(self._present, self._total))
 
     def for_each(self, items: Sequence[_Item], work: Callable[[_Item], None]) -> None:
-        """Run `work` on every item; the first error, a stall, or an exception from the report ends all of them."""
+        """Run `work` on every item; the first error, a stall, or an exception of `progress` ends all of them."""
         waiting: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         for item in items:
             waiting.put(item)
@@ -70,7 +70,7 @@ class Workers:
                 done, pending = wait(pending, timeout=_TICK_SECONDS, return_when=FIRST_EXCEPTION)
                 for future in done:
                     future.result()
-                self.tell()
+                self.report()
                 self._check_stalled()
         except BaseException:
             self._stop.set()
