@@ -11,7 +11,7 @@ from penstock.api.rollout import AbTest, Analysis
 from penstock.api.status import AbTestArm, AbTestStatus
 from penstock.observed.answers import Verdict
 from penstock.observed.counters import Window
-from penstock.rollout import ab_test_statistics
+from penstock.rollout import ab_test, ab_test_statistics
 
 from tests.builders import T0, at
 
@@ -170,7 +170,7 @@ class TestCounted:
         assert told.message == (
             "90 requests of A and 7 of B, of 100 that each needs; it lasts until 2026-01-01 12:01:00 UTC at least"
         )
-        assert ab_test_statistics.standing(told) == told.message
+        assert ab_test.standing(told) == told.message
 
     def test_when_its_time_is_over_it_tells_what_is_missing(self) -> None:
         spec = a_spec(metric="Latency")
@@ -191,23 +191,20 @@ class TestNextLook:
     )
     def test_the_next_look_is_due(self, looks: list[float], interval: int | None, due: datetime) -> None:
         analysis = None if interval is None else Analysis(interval_seconds=interval)
-        assert (
-            ab_test_statistics.next_measurement_at(after(*((seconds, NOTHING, NOTHING) for seconds in looks)), analysis)
-            == due
-        )
+        assert ab_test.next_measurement_at(after(*((seconds, NOTHING, NOTHING) for seconds in looks)), analysis) == due
 
     def test_a_test_that_has_not_begun_has_no_looks(self) -> None:
         with pytest.raises(ValueError, match="has not begun"):
-            ab_test_statistics.next_measurement_at(AbTestStatus(), None)
+            ab_test.next_measurement_at(AbTestStatus(), None)
 
     def test_what_could_not_be_judged_is_tried_again_after_an_interval(self) -> None:
-        told = ab_test_statistics.not_judged(after(ENOUGH), "no answer within 60 s", at(130))
-        assert ab_test_statistics.next_measurement_at(told, None) == at(140)
+        told = ab_test.not_judged(after(ENOUGH), "no answer within 60 s", at(130))
+        assert ab_test.next_measurement_at(told, None) == at(140)
         assert ab_test_statistics.is_complete(told, a_spec())
         assert told.message.endswith("is tried again: no answer within 60 s")
 
     def test_however_much_there_is_to_say_about_it(self) -> None:
-        assert len(ab_test_statistics.not_judged(after(ENOUGH), "x" * 5000, at(130)).message) == 4096
+        assert len(ab_test.not_judged(after(ENOUGH), "x" * 5000, at(130)).message) == 4096
 
 
 class TestIsComplete:
@@ -295,7 +292,7 @@ class TestOutcome:
     )
     def test_what_follows(self, verdict: Verdict | None, auto_promote: bool, outcome: str) -> None:
         told = after(ENOUGH) if verdict is None else ab_test_statistics.concluded(after(ENOUGH), a_spec(), verdict)
-        assert ab_test_statistics.outcome(told, auto_promote=auto_promote) == outcome
+        assert ab_test.outcome(told, auto_promote=auto_promote) == outcome
 
 
 class TestConcluded:
@@ -350,9 +347,7 @@ class TestConcluded:
         self, look: tuple[float, Window, Window], metric: str, verdict: Verdict, message: str
     ) -> None:
         spec = a_spec(metric=metric)
-        assert (
-            ab_test_statistics.standing(ab_test_statistics.concluded(after(look, spec=spec), spec, verdict)) == message
-        )
+        assert ab_test.standing(ab_test_statistics.concluded(after(look, spec=spec), spec, verdict)) == message
 
 
 def _ends(buckets: list[int]) -> list[int]:

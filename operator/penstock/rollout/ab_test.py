@@ -6,7 +6,8 @@ once. The rule for marked requests stays until the switch, so that whoever met t
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, Protocol
+from datetime import datetime, timedelta
+from typing import Final, Literal, Protocol
 
 from penstock.api.rollout import AbTest, Analysis
 from penstock.api.status import AbTestStatus, RolloutPhase
@@ -14,6 +15,8 @@ from penstock.names import Reason, Slot
 from penstock.observed.answers import Answers, Verdict
 from penstock.rollout import ab_test_statistics, rollback, route_weights
 from penstock.rollout.decision import Asks, Decision, Situation
+
+Outcome = Literal["running", "promote", "give-up", "ask"]
 
 _NOT_BEGUN: Final = "the A/B test begins when the gateway sends marked requests to revision"
 
@@ -43,13 +46,13 @@ def compared(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay)
             return on if s.is_halted or on.target != s.current else replace(on, variant=s.seen.idle)
     s = s.remembering(ab_test=_measured(s, spec))
     test = s.recorded.ab_test or AbTestStatus()
-    follows = ab_test_statistics.outcome(test, auto_promote=s.seen.service.spec.rollout.blue_green.auto_promote)
+    follows = outcome(test, auto_promote=s.seen.service.spec.rollout.blue_green.auto_promote)
     if follows == "promote":
         return then(s)
     if follows == "give-up":
-        why = f"revision {s.current} lost its A/B test: {ab_test_statistics.standing(test)}"
+        why = f"revision {s.current} lost its A/B test: {standing(test)}"
         return rollback.fail(s, Reason.AB_TEST_LOST, why)
-    on = stay(s, "Waiting", f"A/B test: {ab_test_statistics.standing(test)}{_asked(s, test, follows)}", at_a_gate=True)
+    on = stay(s, "Waiting", f"A/B test: {standing(test)}{_asked(s, test, follows)}", at_a_gate=True)
     return on if s.is_halted or follows == "ask" else _asking(s, on, spec)
 
 
@@ -60,7 +63,7 @@ def because(s: Situation) -> str:
     return f": {waits}" if waits else ""
 
 
-def _asked(s: Situation, test: AbTestStatus, follows: ab_test_statistics.Outcome) -> str:
+def _asked(s: Situation, test: AbTestStatus, follows: Outcome) -> str:
     """What only a person can do now."""
     if follows == "ask":
         return "; the actions promote, abort and retry say what follows"
@@ -89,7 +92,7 @@ def _measured(s: Situation, spec: AbTest) -> AbTestStatus | None:
         return test
     if isinstance(answers.verdict, Verdict):
         return ab_test_statistics.concluded(test, spec, answers.verdict)
-    return ab_test_statistics.not_judged(test, answers.verdict, s.now)
+    return not_judged(test, answers.verdict, s.now)
 
 
 def _asking(s: Situation, on: Decision, spec: AbTest) -> Decision:
@@ -97,10 +100,43 @@ def _asking(s: Situation, on: Decision, spec: AbTest) -> Decision:
     test, answers = s.recorded.ab_test, s.seen.answers or Answers()
     if test is None:
         return replace(on, asks=Asks(arms=True))
-    again = ab_test_statistics.next_measurement_at(test, s.seen.service.spec.rollout.analysis)
+    again = next_measurement_at(test, s.seen.service.spec.rollout.analysis)
     # Once it is due, the answer wakes the next pass, not the time.
     wake, has_measured = again if again > s.now else None, answers.arms is not None
     if ab_test_statistics.is_complete(test, spec):
         is_due = answers.verdict is None and (has_measured or s.now >= again)
         return replace(on, asks=Asks(judge=test if is_due else None), requeue_at=wake)
     return replace(on, asks=Asks(arms=s.now >= again and not has_measured), requeue_at=wake)
+
+
+def next_measurement_at(status: AbTestStatus, analysis: Analysis | None) -> datetime:
+    """When to measure again, or to try again what could not be judged. Raises ValueError.
+
+    One measurement falls on the end, so that a test is no longer than it has to be.
+    """
+    if status.last_sample_at is None:
+        raise ValueError("the A/B test has not begun")
+    again = status.last_sample_at + timedelta(seconds=(analysis or Analysis()).interval_seconds)
+    if status.ends_at is None or status.ends_at <= status.last_sample_at:
+        return again
+    return min(again, status.ends_at)
+
+
+def not_judged(status: AbTestStatus, why: str, now: datetime) -> AbTestStatus:
+    """The test could not be made: the counts stay as they are, and it is tried again after an interval."""
+    message = f"the A/B test has all its requests but could not be judged, and is tried again: {why}"
+    return status.model_copy(update={"last_sample_at": now, "message": message})
+
+
+def outcome(status: AbTestStatus, *, auto_promote: bool) -> Outcome:
+    """What follows: without a winner, or where nothing is promoted by itself, a person is asked."""
+    if status.result is None:
+        return "running"
+    if not auto_promote or status.result.winner == "None":
+        return "ask"
+    return "promote" if status.result.winner == "B" else "give-up"
+
+
+def standing(status: AbTestStatus) -> str:
+    """How the test stands, in a sentence for people."""
+    return status.message if status.result is None else status.result.message

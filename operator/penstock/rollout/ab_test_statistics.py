@@ -1,7 +1,7 @@
 """An A/B test: the requests of two revisions, counted side by side until one statistical test says which does better.
 
-Windows of both arms are `counted`; once the test `is_complete`, its verdict is made elsewhere and `concluded` here, and
-the `outcome` says what follows. Until then the status shows counts alone: whoever stops a test at the moment that its
+Both arms' windows are `counted`; once the test `is_complete`, its verdict is made elsewhere and `concluded` here. What
+follows is decided in ab_test.py. Until then the status shows counts alone: whoever stops a test at the moment that its
 figures please finds a difference where there is none (https://www.evanmiller.org/how-not-to-run-an-ab-test.html).
 """
 
@@ -11,13 +11,11 @@ from datetime import datetime, timedelta
 from itertools import accumulate, pairwise
 from typing import Final, Literal
 
-from penstock.api.rollout import AbTest, AbTestMetric, Analysis
+from penstock.api.rollout import AbTest, AbTestMetric
 from penstock.api.status import AbTestArm, AbTestFigures, AbTestResult, AbTestStatus
 from penstock.observed.answers import Verdict
 from penstock.observed.counters import Buckets, Window, quantile
 from penstock.rollout.analysis import rise_in_refusals
-
-Outcome = Literal["running", "promote", "give-up", "ask"]
 
 LEVEL: Final = 0.05
 _MOST_BOUNDS: Final = 64  # as the status allows
@@ -51,19 +49,6 @@ def counted(was: AbTestStatus, spec: AbTest, a: Window, b: Window, now: datetime
     return _with_message(was.model_copy(update=known), spec)
 
 
-def next_measurement_at(status: AbTestStatus, analysis: Analysis | None) -> datetime:
-    """When to measure again, or to try again what could not be judged. Raises ValueError.
-
-    One measurement falls on the end, so that a test is no longer than it has to be.
-    """
-    if status.last_sample_at is None:
-        raise ValueError("the A/B test has not begun")
-    again = status.last_sample_at + timedelta(seconds=(analysis or Analysis()).interval_seconds)
-    if status.ends_at is None or status.ends_at <= status.last_sample_at:
-        return again
-    return min(again, status.ends_at)
-
-
 def is_complete(status: AbTestStatus, spec: AbTest) -> bool:
     """The time is over, both arms have enough requests, and nobody has judged them yet: no measurement follows."""
     return _has_enough(status, spec, spec.metric)
@@ -93,26 +78,6 @@ def concluded(status: AbTestStatus, spec: AbTest, verdict: Verdict) -> AbTestSta
         p_value=_rounded(verdict.p_value),
         effect=_rounded(verdict.effect),
     )
-
-
-def not_judged(status: AbTestStatus, why: str, now: datetime) -> AbTestStatus:
-    """The test could not be made: the counts stay as they are, and it is tried again after an interval."""
-    message = f"the A/B test has all its requests but could not be judged, and is tried again: {why}"
-    return status.model_copy(update={"last_sample_at": now, "message": message})
-
-
-def outcome(status: AbTestStatus, *, auto_promote: bool) -> Outcome:
-    """What follows: without a winner, or where nothing is promoted by itself, a person is asked."""
-    if status.result is None:
-        return "running"
-    if not auto_promote or status.result.winner == "None":
-        return "ask"
-    return "promote" if status.result.winner == "B" else "give-up"
-
-
-def standing(status: AbTestStatus) -> str:
-    """How the test stands, in a sentence for people."""
-    return status.message if status.result is None else status.result.message
 
 
 def _has_enough(status: AbTestStatus, spec: AbTest, metric: AbTestMetric) -> bool:

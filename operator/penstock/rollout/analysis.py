@@ -75,7 +75,7 @@ def judge(new: Window, old: Window, spec: Analysis, *, stable: str = _STABLE) ->
     """What a measurement of the new revision's pods shows, beside what those of the `stable` one have counted."""
     measurements = (check(new, old, spec, stable) for check in _CHECKS)
     return next(
-        (measurement for measurement in measurements if measurement is not None), Measurement("success", _standing(new))
+        (measurement for measurement in measurements if measurement is not None), Measurement("success", _summary(new))
     )
 
 
@@ -197,7 +197,7 @@ _CHECKS: Final[tuple[Callable[[Window, Window, Analysis, str], Measurement | Non
 _UNTIMED: Final = Measurement("inconclusive", "the pods count requests, but not how long they took")
 
 
-def _standing(seen: Window) -> str:
+def _summary(seen: Window) -> str:
     took = quantile(_QUANTILES[_COMPARED], seen.buckets)
     timed = "" if took is None else f", {_COMPARED} {took:.4g} s"
     refused = f", {seen.refused_percent:.3g} % refused (4xx)" if seen.refused else ""

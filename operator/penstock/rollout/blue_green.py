@@ -112,9 +112,9 @@ def _holding(s: Situation) -> Decision:
     is_over = s.now >= ends_at and verdict == "passed" and _can_do_alone(s)
     if (is_over or s.recorded.is_promoted or s.recorded.is_fully_promoted) and not s.is_halted:
         return rollback.promoted(s)
-    message = f"{_standing(s)}; {s.stable} stays up until {ends_at:%H:%M:%S} UTC, or the action promote"
+    message = f"{_answering(s)}; {s.stable} stays up until {ends_at:%H:%M:%S} UTC, or the action promote"
     if s.now >= ends_at and not _can_do_alone(s):
-        message = f"{_standing(s)}: {s.stable} stays up until {_needed(s)} do, or the action promote"
+        message = f"{_answering(s)}: {s.stable} stays up until {_needed(s)} do, or the action promote"
     if verdict == "no-data":
         message = analysis.NO_DATA
     on = _post(s, "Holding", message, clock=False)
@@ -179,7 +179,7 @@ def _needed(s: Situation) -> int:
     return min(s.recorded.latched_replicas or 1, s.wanted or 1)
 
 
-def _standing(s: Situation) -> str:
+def _answering(s: Situation) -> str:
     """That the new revision serves, and with how many pods and why where these are fewer than are wanted."""
     ready = len(s.seen.ready(s.seen.active))
     if ready >= s.wanted:

@@ -96,7 +96,7 @@ def _routed(s: Situation, target: Counts, weight: int) -> Situation:
         update={"weight": weight, "routed": route_weights.meant(s, target, low=low, high=weight)}
     )
     s = s.remembering(canary=status)
-    return s.remembering(canary=status.model_copy(update={"share": route_weights.standing(s, target)}))
+    return s.remembering(canary=status.model_copy(update={"share": route_weights.in_words(s, target)}))
 
 
 def _lacks(s: Situation, target: Counts) -> str | None:
@@ -216,7 +216,7 @@ def _weight(s: Situation, step: int) -> int:
 
 
 def _step_with(s: Situation, target: Counts) -> str:
-    return f"{_step_of(s)} with {route_weights.standing(s, target)}"
+    return f"{_step_of(s)} with {route_weights.in_words(s, target)}"
 
 
 def _step_of(s: Situation) -> str:

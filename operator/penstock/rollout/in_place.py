@@ -25,7 +25,7 @@ def forward(s: Situation) -> Decision:
     )
     on = replace(
         _here(s),
-        rollout=changed(began, phase=phase, message=_standing(s)),
+        rollout=changed(began, phase=phase, message=_progress(s)),
         requeue_at=None if is_overdue or s.is_halted else began.deadline_at,
     )
     return _given_up(s, on) if is_overdue else on
@@ -71,7 +71,7 @@ def _given_up(s: Situation, on: Decision) -> Decision:
     return rollback.fail(s, Reason.PROGRESS_DEADLINE_EXCEEDED, failed)
 
 
-def _standing(s: Situation) -> str:
+def _progress(s: Situation) -> str:
     deployment = s.active
     if s.recorded.is_paused:
         return "paused; the action resume goes on, and abort goes back"

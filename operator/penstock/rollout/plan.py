@@ -46,7 +46,7 @@ def begin(s: Situation) -> RolloutStatus:
         strategy=chosen.way if chosen else None,
         plan=chosen.message if chosen else None,
         max_surge=chosen.max_surge if chosen else None,
-        latched_replicas=_placed(s, chosen.max_surge) if chosen and chosen.max_surge is not None else None,
+        latched_replicas=_latched(s, chosen.max_surge) if chosen and chosen.max_surge is not None else None,
         preview_slot=s.recorded.preview_slot,
         shared_revision=s.recorded.shared_revision,
         last_action=s.recorded.last_action,
@@ -83,7 +83,7 @@ def _chosen(s: Situation) -> Plan | None:
     return plan(strategy, s.wanted, s.seen.room)
 
 
-def _placed(s: Situation, surge: int) -> int | None:
+def _latched(s: Situation, surge: int) -> int | None:
     """Pods to go on with in place where more are wanted than there is room for; the others come after it.
 
     One that waits for room would be the one that may be missing, or would take the place of the one too many.

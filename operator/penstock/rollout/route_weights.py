@@ -67,7 +67,7 @@ def has_way_back(s: Situation) -> bool:
     return share is None or route is None or (route.is_taken and _now(s) == share)
 
 
-def standing(s: Situation, pods: Counts) -> str:
+def in_words(s: Situation, pods: Counts) -> str:
     """How the requests are really shared, and what was asked where that is something else."""
     routed = s.recorded.canary.routed if s.recorded.canary else None
     if not s.is_by_route or routed is None:
