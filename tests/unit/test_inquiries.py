@@ -30,11 +30,14 @@ class Asked:
     def __init__(self) -> None:
         self.woken: list[Key] = []
         self.asked: list[Asks] = []
+        self.wanted_at: list[float] = []
+        self.asked_at: list[float] = []
         self.cancelled: list[Asks] = []
         self.fault: Exception | None = None
         self.inquiries = Inquiries(self.woken.append)
 
     def ask(self, asks: Asks, basis: object = "v2") -> None:
+        self.wanted_at.append(asyncio.get_running_loop().time())
         self.inquiries.ask(CHAT, asks, basis, lambda: self._answer(asks))
 
     def answers(self, basis: object = "v2") -> Answers | None:
@@ -42,6 +45,7 @@ class Asked:
 
     async def _answer(self, asks: Asks) -> Answers:
         self.asked.append(asks)
+        self.asked_at.append(asyncio.get_running_loop().time())
         try:
             await asyncio.sleep(1)
         except asyncio.CancelledError:
@@ -138,8 +142,47 @@ async def test_a_fault_fails_the_pass_that_it_wakes_and_the_next_asks_anew() -> 
         about.answers()
     assert about.answers() is None
     about.ask(TEST_A)
-    await asyncio.sleep(0)
+    await asyncio.sleep(1.1)
     assert about.asked == [TEST_A, TEST_A]
+
+
+@virtual_time
+async def test_what_fails_again_and_again_is_asked_less_and_less_often_until_it_is_answered() -> None:
+    about = Asked()
+    about.fault = RuntimeError("no luck")
+    for _ in range(20):
+        await failed(about)
+    pauses = [asked - wanted for wanted, asked in zip(about.wanted_at, about.asked_at, strict=True)]
+    assert pauses == pytest.approx([0, 1, 2, 4, 8, 16, 32, 64, 128, 256, *[300] * 10])
+
+    about.fault = None
+    about.ask(TEST_A)
+    await asyncio.sleep(302)
+    assert about.answers() == Answers({"a": None})
+    about.inquiries.drop(CHAT)
+    about.ask(TEST_B)
+    await asyncio.sleep(1.1)
+    assert about.answers() == Answers({"b": None})
+
+
+async def failed(about: Asked) -> None:
+    """Ask, wait for longer than any pause, and let a pass have the fault."""
+    about.ask(TEST_A)
+    await asyncio.sleep(302)
+    with pytest.raises(RuntimeError, match="no luck"):
+        about.answers()
+
+
+@virtual_time
+async def test_a_service_that_is_gone_leaves_no_pause_to_one_of_its_name() -> None:
+    about = Asked()
+    about.fault = RuntimeError("no luck")
+    for _ in range(5):
+        await failed(about)
+    about.inquiries.forget(CHAT)
+    about.ask(TEST_A)
+    await asyncio.sleep(0.1)
+    assert len(about.asked) == 6
 
 
 @virtual_time

@@ -85,7 +85,7 @@ class Checks:
     def forget(self, key: Key) -> None:
         """When the service is gone."""
         self._loading.forget(key)
-        self._inquiries.drop(key)
+        self._inquiries.forget(key)
         for samples in (self._samples, *self._arms):
             samples.forget(key)
 
