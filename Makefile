@@ -74,13 +74,13 @@ e2e: preflight .venv/synced ## Real pods, images, models and traffic on a real n
 # What `make test` would build on the way, apart, so that CI can do it beside other things.
 .PHONY: tools base-image image-builds
 tools: ## Build the cluster's programs from their Go modules (needs Go or pip; about 10 minutes, once).
-	$(PYTHON) -c 'from tests.harness import tools; tools.ensure(*(n for n in tools.TOOLS if n not in ("kind", "argo-rollouts")))'
+	@$(PYTHON) -m tests.harness.prepare tools
 
 base-image:
-	@$(PYTHON) -c 'from tests.harness import base_image, docker; docker.answers() or base_image.ensure()'
+	@$(PYTHON) -m tests.harness.prepare base-image
 
 image-builds: .venv/demo base-image
-	@$(RUN) -c 'from tests.harness import images; [images.build(file, name) for name, file in images.DOCKERFILES.items()]'
+	@$(RUN) -m tests.harness.prepare images
 
 .PHONY: demo demo-programs demo-model images cluster-up cluster-down prune
 # Downloads wait for the network and builds for the processor: they are done side by side.
@@ -93,7 +93,7 @@ demo-programs:
 	@$(PYTHON) -m demo.outlook programs
 
 demo-model: .venv/demo
-	@TQDM_DISABLE=1 $(RUN) -m tests.models smollm2 >/dev/null
+	@TQDM_DISABLE=1 $(RUN) -m tests.harness.prepare model
 
 images: preflight .venv/demo ## Both container images, built and pushed to the local cluster's registry.
 	$(HARNESS).images

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.harness import docker, tools
+from tests.harness import docker, requirements, tools
 from tests.harness.progress import HarnessError, progress
 from tests.harness.tools import NODE_TOOLS, cache_dir
 
@@ -42,6 +42,8 @@ def main() -> int:
         if sys.argv[1:] == ["programs"]:
             tools.ensure(*programs())
         else:
+            if os.environ.get("PENSTOCK_CLUSTER") == "existing":
+                raise HarnessError(requirements.NO_IMAGES)
             for line in lines():
                 progress(f"to do: {line}")
     except HarnessError as error:

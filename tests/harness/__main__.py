@@ -7,8 +7,6 @@ from collections.abc import Callable
 from tests.harness import cluster, gateway, images, tools
 from tests.harness.progress import HarnessError, progress, tail
 
-BUILT = tuple(name for name in tools.TOOLS if name not in ("kind", "argo-rollouts"))
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit status: 0, or 1 with one line on stderr that says what is wrong."""
@@ -45,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     _with_profile(commands.add_parser("kubeconfig", help="print the path of the admin kubeconfig"), _kubeconfig)
     build = commands.add_parser("build-tools", help="build the cluster's programs, without starting anything")
     build.add_argument(
-        "tool", nargs="*", metavar="TOOL", choices=[[], *tools.TOOLS], help=f"default: {', '.join(BUILT)}"
+        "tool", nargs="*", metavar="TOOL", choices=[[], *tools.TOOLS], help=f"default: {', '.join(tools.FOR_TESTS)}"
     )
     build.set_defaults(run=_build_tools)
     prune = commands.add_parser("prune", help=f"empty the cache folder ({tools.cache_dir()}, $PENSTOCK_CACHE)")
@@ -100,7 +98,7 @@ def _kubeconfig(options: argparse.Namespace) -> None:
 
 
 def _build_tools(options: argparse.Namespace) -> None:
-    for program, path in tools.ensure(*(options.tool or BUILT)).items():
+    for program, path in tools.ensure(*(options.tool or tools.FOR_TESTS)).items():
         print(f"{program}\t{path}")
 
 

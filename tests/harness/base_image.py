@@ -60,10 +60,14 @@ def _bootstrap(root: Path, log: Path) -> None:
 def _mirror() -> list[str]:
     """The mirror that this machine's apt has for the suite; none leaves the choice to debootstrap."""
     done = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages"],
+        ["apt-get", "indextargets", "--format", "$(ORIGIN) $(CODENAME) $(REPO_URI)", "Created-By: Packages"],
         capture_output=True,
         text=True,
         check=False,
     )
-    found = [line.split()[1] for line in done.stdout.splitlines() if line.startswith(f"{SUITE} ")]
-    return found[:1]
+    return debian_mirrors(done.stdout)[:1]
+
+
+def debian_mirrors(targets: str) -> list[str]:
+    """The addresses of Debian itself among lines of origin, code name and address: others name their suites alike."""
+    return [line.split()[-1] for line in targets.splitlines() if line.startswith(f"Debian {SUITE} ")]

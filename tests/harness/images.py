@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.harness import base_image, buildah, cluster, docker, registry
+from tests.harness import base_image, buildah, cluster, docker, registry, requirements
 from tests.harness.handle import Cluster
 from tests.harness.lock import exclusive
 from tests.harness.progress import HarnessError, progress
@@ -56,24 +56,34 @@ def _build(dockerfile: Path, name: str, context: Path, arguments: dict[str, str]
 
 def ensure(found: Cluster) -> tuple[str, str]:
     """The operator's and the server's image of this repository, built and brought to the cluster."""
+    _check(found)
     operator, server = (_bring(found, build(dockerfile, name)) for name, dockerfile in DOCKERFILES.items())
     return operator, server
 
 
 def load(image: str) -> str:
     """Brings a built image to the running node cluster; returns the name under which its pods find it."""
+    return _bring(_node_cluster(), image)
+
+
+def _node_cluster() -> Cluster:
     found = cluster.running("node")
     if not found:
         raise HarnessError("no node cluster is running: start one with `python -m tests.harness up --profile node`")
-    return _bring(found, image)
+    return found
+
+
+def _check(found: Cluster) -> None:
+    """Before minutes of building. Raises HarnessError where there is no way to bring an image to the cluster."""
+    if found.provider == "existing":
+        raise HarnessError(requirements.NO_IMAGES)
 
 
 def _bring(found: Cluster, image: str) -> str:
     if found.provider == "kind":
         cluster.load_image("node", image)
         return image
-    if found.provider == "existing":
-        raise HarnessError("push the image to a registry that your cluster pulls from")
+    _check(found)
     return push(image)
 
 
@@ -114,6 +124,7 @@ def _inputs(dockerfile: str, context: Path) -> Iterator[Path]:
 def main() -> int:
     """Prints the name of each image in the cluster, one a line."""
     try:
+        _check(_node_cluster())
         for name, dockerfile in DOCKERFILES.items():
             print(load(build(dockerfile, name)), flush=True)
     except HarnessError as error:

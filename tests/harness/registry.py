@@ -28,7 +28,8 @@ def start(state: Path) -> None:
     program = tools.ensure("registry")["registry"]
     config = state / "registry.yaml"
     config.write_text(filled("registry.yaml", root=_root(), address=ADDRESS))
-    if _root().exists():
+    # It ends with an error where nothing was ever pushed.
+    if (_root() / "docker").exists():
         # Only a registry that is not running may collect: an upload under way would lose its layers.
         subprocess.run(
             [program, "garbage-collect", "--delete-untagged", "--quiet", config], check=True, capture_output=True

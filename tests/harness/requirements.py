@@ -11,6 +11,10 @@ from tests.harness.tools import TOOLS, cache_dir
 NODE_FREE_BYTES = 25 * 2**30  # images in buildah's, the registry's and containerd's stores
 # What kind 0.33 is tested with; the name and the digest are from its own defaults.
 KIND_IMAGE = "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"
+NO_IMAGES = (
+    "images cannot be brought to a cluster of others: build both Dockerfiles, push the images to a registry that it "
+    "pulls from, and install helm/penstock with --set image.repository=... and --set serverImage.repository=..."
+)
 
 
 def missing(provider: str, profile: str) -> str | None:

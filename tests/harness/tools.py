@@ -83,6 +83,8 @@ TOOLS = {
         Tool("kind", {"kind": "sigs.k8s.io/kind"}, minutes=1),
     )
 }
+# What the test tiers run.
+FOR_TESTS = tuple(name for name in TOOLS if name not in ("kind", "argo-rollouts"))
 # What `make demo` and a node cluster run.
 NODE_TOOLS = ("registry", "metrics-server", *(tool.name for tool in TOOLS.values() if tool.folder == "cluster"))
 
