@@ -213,6 +213,43 @@ async def test_a_lease_that_nobody_with_rights_wrote_stops_no_release() -> None:
     await leader.exit()
 
 
+def forge(server: Server, namespace: str, number: int) -> None:
+    """Leases of so many releases that say they serve everything, each by an account of its own."""
+    server.strangers.add(namespace)
+    for each in range(number):
+        metadata = {"namespace": namespace, "name": f"a-{each}", "creationTimestamp": "2026-11-28T12:00:01Z"}
+        forged = Release(namespace, f"a-{each}", f"account-{each}").marked({"metadata": metadata})
+        server.put({**forged, "spec": {"holderIdentity": "mallory", "leaseDurationSeconds": 10**6}})
+
+
+@virtual_time
+async def test_a_thousand_forged_leases_in_each_of_twenty_namespaces_delay_an_operator_by_seconds() -> None:
+    server = Server()
+    for tenant in range(20):
+        forge(server, f"tenant-{tenant}", 1000)
+    began = asyncio.get_running_loop().time()
+    leader = await a_leader(server, "a", "red", "blue")
+    assert asyncio.get_running_loop().time() - began < 5
+    assert leader.refusals == []
+    await leader.exit()
+
+
+@virtual_time
+async def test_forged_leases_beside_a_release_do_not_hide_it() -> None:
+    server = Server()
+    first = await a_leader(server, "b")
+    server.leases["b", "penstock"]["metadata"]["creationTimestamp"] = "2026-11-28T12:00:00Z"
+    forge(server, "b", 100)
+    server.strangers.clear()
+    forge(server, "c", 100)
+    second = Candidate(server, "z").start()
+    await asyncio.sleep(20)
+    assert not second.works
+    assert "b/" in second.election.refusal
+    for each in (first, second):
+        await each.exit()
+
+
 @virtual_time
 async def test_a_replica_with_more_namespaces_gives_the_lease_back_to_one_that_may_act() -> None:
     """An upgrade that widens watchNamespaces into another release's: what serves already goes on serving."""

@@ -9,6 +9,7 @@ Replicas of one release share one lease. Of several releases over the same names
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from penstock.kube.release import Lease, Release
 _NEVER = float("-inf")
 # Other releases are looked for less often than the own lease: a big cluster has a lease for each of its nodes.
 _REFUSED_PAUSE: Final = 5
+_REVIEWS_AT_ONCE: Final = 16
+_LEASES_OF_A_NAMESPACE: Final = 10
 _UNREAD: Final = "the Lease has not been read yet"
 
 log = structlog.get_logger(__name__)
@@ -205,17 +208,32 @@ class LeaderElection:
 
     async def _rival(self) -> Release | None:
         """The first by name of the releases that act, or are about to, in a namespace of ours."""
-        leases = {str(Release.of(lease)): lease for lease in await self._leases.of_all_releases()}
-        for _, lease in sorted(leases.items()):
-            other = Release.of(lease)
-            if str(other) == str(self._release) or self._is_free(lease):
-                continue
-            for namespace in self._release.shared_with(other):
-                # Whoever may write Leases in a namespace of their own could say anything in one. And a namespace may
-                # have gone, with the rights in it: another one that both serve is enough.
-                if await self._leases.may_serve(other, namespace):
-                    return other
-        return None
+        others = self._others(await self._leases.of_all_releases())
+        gate = asyncio.Semaphore(_REVIEWS_AT_ONCE)
+
+        async def acts(other: Release) -> bool:
+            async with gate:
+                for namespace in self._release.shared_with(other):
+                    # Whoever may write Leases in a namespace of their own could say anything in one. And a namespace
+                    # may have gone, with the rights in it: another one that both serve is enough.
+                    if await self._leases.may_serve(other, namespace):
+                        return True
+            return False
+
+        found = await asyncio.gather(*(acts(other) for other in others))
+        return next((other for other, is_acting in zip(others, found, strict=True) if is_acting), None)
+
+    def _others(self, leases: list[Lease]) -> list[Release]:
+        """The releases that hold a lease, by name: of each namespace the oldest few.
+
+        Whoever may write Leases in a namespace could make thousands of them there, and each costs a review. A release's
+        own is older than those that are made to hide it.
+        """
+        held: dict[str, list[Lease]] = defaultdict(list)
+        for lease in sorted(leases, key=_age):
+            if str(Release.of(lease)) != str(self._release) and not self._is_free(lease):
+                held[lease["metadata"]["namespace"]].append(lease)
+        return sorted((Release.of(each) for few in held.values() for each in few[:_LEASES_OF_A_NAMESPACE]), key=str)
 
     async def _is_refused_by(self, rival: Release | None) -> bool:
         why = self._release.refusal(rival) if rival else ""
@@ -288,6 +306,12 @@ class LeaderElection:
 
 def _with_spec(lease: Lease, **fields: Any) -> Lease:
     return {**lease, "spec": {**lease.get("spec", {}), **fields}}
+
+
+def _age(lease: Lease) -> tuple[str, str]:
+    """Sorts the oldest first, to the second."""
+    metadata = lease["metadata"]
+    return metadata.get("creationTimestamp") or "", metadata["name"]
 
 
 def _micro_time(now: datetime) -> str:
