@@ -1,5 +1,6 @@
 """What whoever installs Penstock decides for all services."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -88,6 +89,22 @@ async def test_a_route_that_is_no_longer_allowed_is_taken_away_and_comes_back_wi
     await place.settle()
     assert place.child("HTTPRoute")
     assert place.condition("Stalled")[0] == "False"
+
+
+async def test_a_route_that_is_not_allowed_stops_no_rollout_and_no_deadline() -> None:
+    place = Place()
+    behind(place, gateway("bank.example.com", namespace="gateways"))
+    place.reconcile._installation = BOUNDED
+    await place.look()
+    place.roll_out()
+    await place.settle()
+    place.edit(model={"storageUri": "s3://models/broken"})
+    await place.settle()
+    assert place.condition("Stalled") == ("True", "RouteNotAllowed")
+    assert "pausedAt" not in place.status["rollout"]
+    place.now += timedelta(seconds=601)
+    await place.settle()
+    assert place.status["rollout"]["failedRevision"] == place.status["rollout"]["currentRevision"]
 
 
 @pytest.mark.parametrize(
