@@ -68,8 +68,7 @@ control-plane: .venv/synced ## The operator against a real API server, scheduler
 	$(PYTEST) -q $(SIDE_BY_SIDE) --dist=loadfile tests/control_plane
 
 e2e: preflight .venv/synced ## Real pods, images, models and traffic on a real node (Linux, root, about 25 GB of disk).
-	$(PYTEST) -q tests/e2e/test_cluster_lifecycle.py
-	$(PYTEST) -q $(SIDE_BY_SIDE) --dist=loadgroup --ignore=tests/e2e/test_cluster_lifecycle.py tests/e2e
+	$(PYTEST) -q tests/e2e
 
 # What `make test` would build on the way, apart, so that CI can do it beside other things.
 .PHONY: tools base-image image-builds

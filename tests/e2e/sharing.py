@@ -11,6 +11,8 @@ from tests.harness.tools import cache_dir
 
 # The node has two GPUs: tests that count on them take turns.
 gpus = pytest.mark.xdist_group("gpus")
+# A model takes all cores while it loads and answers: two such tests at a time would only slow each other down.
+models = pytest.mark.xdist_group("models")
 
 _held = False
 

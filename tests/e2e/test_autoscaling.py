@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from tests.e2e import specs
+from tests.e2e import sharing, specs
 from tests.e2e.service import Isvc, eventually
 from tests.e2e.traffic import Traffic
 from tests.harness.release import Penstock
 
 
+@sharing.models
 def test_a_busy_service_gets_more_pods_and_says_so(service: Callable[[str], Isvc], model_secret: str) -> None:
     busy = service("busy")
     spec = specs.model(

@@ -18,6 +18,7 @@ LOADED_WITHIN = 240.0
 STREAM_SECONDS = 10.0
 
 
+@sharing.models
 def test_three_switches_and_a_rollback_fail_no_request_and_cut_no_stream(
     service: Callable[[str], Isvc], model_secret: str
 ) -> None:
@@ -43,6 +44,7 @@ def test_three_switches_and_a_rollback_fail_no_request_and_cut_no_stream(
     assert all(move.stream.opened < move.began < move.moved < move.stream.ended for move in model.moves)
 
 
+@sharing.models
 def test_a_text_that_is_being_written_at_the_switch_is_written_to_its_end(
     service: Callable[[str], Isvc], model_secret: str
 ) -> None:
@@ -114,6 +116,7 @@ def test_a_revision_that_fails_its_smoke_test_never_gets_traffic(
     assert {each.version for each in traffic.answers} == {"works"}
 
 
+@sharing.models
 def test_a_model_that_does_well_by_its_own_counters_is_promoted_and_one_that_errs_goes_back(
     service: Callable[[str], Isvc], model_secret: str, damaged_model: str
 ) -> None:

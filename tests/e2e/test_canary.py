@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.e2e import specs, switches
+from tests.e2e import sharing, specs, switches
 from tests.e2e.service import Isvc, eventually
 from tests.e2e.traffic import Answer, Traffic
+
+pytestmark = sharing.models
 
 LOADED_WITHIN = 240.0
 SHORT, LONG = "I love it.", "I love it, and I would buy it again. " * 8

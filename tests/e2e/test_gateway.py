@@ -4,11 +4,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.e2e import specs, switches
+from tests.e2e import sharing, specs, switches
 from tests.e2e.service import Isvc, eventually
 from tests.e2e.traffic import Answer, Traffic
 from tests.harness.cluster import Cluster
 from tests.harness.gateway import Gateway
+
+pytestmark = sharing.models
 
 LOADED_WITHIN = 240.0
 POINTS = 2.0

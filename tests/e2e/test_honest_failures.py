@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e import specs
+from tests.e2e import sharing, specs
 from tests.e2e.service import Isvc, eventually
 from tests.harness.release import Penstock
 
 
+@sharing.models
 def test_a_bucket_prefix_without_a_model_is_a_failed_download(
     service: Callable[[str], Isvc], model_secret: str
 ) -> None:
@@ -24,6 +25,7 @@ def test_a_bucket_prefix_without_a_model_is_a_failed_download(
     assert failure["exitCode"] != 0
 
 
+@sharing.models
 def test_a_wrong_secret_key_is_a_failed_download_and_is_not_told(
     service: Callable[[str], Isvc], bucket: dict[str, str]
 ) -> None:
@@ -44,6 +46,7 @@ def test_a_secret_that_does_not_exist_is_named(service: Callable[[str], Isvc]) -
     assert "no-such-secret" in wrong.blockers()["ContainerConfigError"]
 
 
+@sharing.models
 def test_a_memory_limit_that_is_too_low_is_an_oom_kill(service: Callable[[str], Isvc], model_secret: str) -> None:
     small = service("small")
     small.apply(specs.model("s3://models/smollm2-135m-instruct", model_secret, memory="300Mi"))

@@ -5,8 +5,10 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from tests.e2e import specs
+from tests.e2e import sharing, specs
 from tests.e2e.service import Isvc, eventually
+
+pytestmark = sharing.models
 
 LOADED_WITHIN = 180.0
 

@@ -69,7 +69,10 @@ def answers(gateway: Gateway, host: str) -> bool:
 @pytest.mark.parametrize(
     "sample",
     [
-        *("smollm2.yaml", "classifier.yaml", "blue-green.yaml", "canary.yaml"),
+        *(
+            pytest.param(sample, marks=sharing.models)
+            for sample in ("smollm2.yaml", "classifier.yaml", "blue-green.yaml", "canary.yaml")
+        ),
         *(pytest.param(sample, marks=sharing.gpus) for sample in ("gpu.yaml", "auto-gpu.yaml")),
     ],
 )
@@ -82,6 +85,7 @@ def test_a_sample_that_fetches_its_model_becomes_ready(
     assert made.blockers() == {}
 
 
+@sharing.models
 @pytest.mark.parametrize("sample", ["canary-gateway.yaml", "ab-test.yaml"])
 def test_a_sample_behind_a_gateway_answers_through_it(
     service: Callable[[str], Isvc], model_secret: str, gateway: Gateway, sample: str
@@ -94,6 +98,7 @@ def test_a_sample_behind_a_gateway_answers_through_it(
     assert made.blockers() == {}
 
 
+@sharing.models
 def test_a_sample_on_a_claim_becomes_ready_with_two_pods(service: Callable[[str], Isvc], claim: None) -> None:
     del claim
     made = apply(service, "minilm.yaml")

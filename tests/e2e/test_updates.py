@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e import specs
+from tests.e2e import sharing, specs
 from tests.e2e.service import Isvc, eventually
 from tests.e2e.traffic import Traffic
 from tests.harness import release
@@ -13,6 +13,7 @@ from tests.harness.cluster import Cluster
 from tests.harness.release import Penstock
 
 
+@sharing.models
 def test_a_new_image_replaces_the_old_one_without_a_failed_request(
     service: Callable[[str], Isvc], model_secret: str, penstock: Penstock
 ) -> None:
