@@ -106,6 +106,7 @@ def test_a_sample_on_a_claim_becomes_ready_with_two_pods(service: Callable[[str]
     assert made.kubectl("get", "poddisruptionbudget", made.name, "--output=jsonpath={.spec.maxUnavailable}") == "1"
 
 
+@sharing.gpus
 def test_the_sample_with_a_public_image_says_that_no_registry_has_it_here(service: Callable[[str], Isvc]) -> None:
     made = apply(service, "custom-container.yaml")
     eventually(lambda: "ImagePullFailed" in made.blockers(), made, within=60)
