@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from penstock_server.engine.base import WorkerEngine
 from penstock_server.engine.heads import Head
-from penstock_server.engine.protocol import EngineError, EngineFailed, EngineStats, ModelInfo
+from penstock_server.engine.protocol import EngineError, EngineFailed, ModelInfo
 from penstock_server.engine.tokens import Tokens
 from penstock_server.engine.worker import Worker
 
@@ -56,7 +57,7 @@ class EncodingJob:
             self._loop.call_soon_threadsafe(lambda: None if self._rows.done() else settle())
 
 
-class SequenceEncoder:
+class SequenceEncoder(WorkerEngine[EncodingJob]):
     """Implements `protocol.EncodingEngine`.
 
     No fixed wait: when the worker is free it takes what is queued, so batches grow with load and a lone request
@@ -74,27 +75,12 @@ class SequenceEncoder:
         max_queue: int,
         on_batch: Callable[[int], None],
     ) -> None:
+        super().__init__(tokens, info, Worker[EncodingJob]("encoding", limit=max_queue, pick=_round, run=self._run))
         self._model = model
-        self._tokens = tokens
         self._head = head
-        self._info = info
         self._pad_token = pad_token
         self._on_batch = on_batch
         self._batch_tokens = BATCH_TOKENS[model.device.type]
-        self._worker = Worker[EncodingJob]("encoding", limit=max_queue, pick=_round, run=self._run)
-
-    @property
-    def info(self) -> ModelInfo:
-        """What was loaded."""
-        return self._info
-
-    def stats(self) -> EngineStats:
-        """One look, without waiting."""
-        return self._worker.stats()
-
-    async def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text."""
-        return await self._tokens.encode(texts)
 
     async def encode(self, sequences: Sequences) -> NDArray[np.float32]:
         """Rows [n, columns] in the order given. Raises QueueFull, EngineFailed."""
@@ -109,10 +95,6 @@ class SequenceEncoder:
     async def warm_up(self) -> None:
         """Encode one short sequence."""
         await self.encode([[0, 0, 0]])
-
-    def close(self) -> None:
-        """Join the worker's thread."""
-        self._worker.close()
 
     def _run(self, jobs: list[EncodingJob]) -> None:
         for batch in batches(jobs, self._batch_tokens):

@@ -8,10 +8,10 @@ import structlog
 import torch
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria
 
+from penstock_server.engine.base import WorkerEngine
 from penstock_server.engine.protocol import (
     Delta,
     EngineFailed,
-    EngineStats,
     FinishReason,
     GenerationRequest,
     ModelInfo,
@@ -26,7 +26,7 @@ from penstock_server.engine.worker import Worker
 log = structlog.get_logger(__name__)
 
 
-class GenerationEngine:
+class GenerationEngine(WorkerEngine[TokenStream]):
     """Implements `protocol.TextEngine`.
 
     Args:
@@ -45,28 +45,13 @@ class GenerationEngine:
         max_queue: int,
         on_batch: Callable[[int], None],
     ) -> None:
+        super().__init__(tokens, info, Worker[TokenStream]("generation", limit=max_queue, pick=_one, run=self._run))
         self._model = model
         self._write: Callable[..., Any] = model.generate  # type: ignore[assignment]
-        self._tokens = tokens
-        self._info = info
         self._end_tokens = end_tokens
         self._on_batch = on_batch
         # The model's own sampling defaults are in `info.defaults`; `generate` must not add them a second time.
         model.generation_config = _config()
-        self._worker = Worker[TokenStream]("generation", limit=max_queue, pick=_one, run=self._run)
-
-    @property
-    def info(self) -> ModelInfo:
-        """What was loaded."""
-        return self._info
-
-    def stats(self) -> EngineStats:
-        """One look, without waiting."""
-        return self._worker.stats()
-
-    async def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text."""
-        return await self._tokens.encode(texts)
 
     async def tokenize_chat(self, messages: Sequence[dict[str, Any]]) -> list[int]:
         """Ids of a conversation."""
@@ -87,10 +72,6 @@ class GenerationEngine:
             if delta.finish_reason is not None:
                 return
         raise EngineFailed("the warm-up inference gave no result")
-
-    def close(self) -> None:
-        """Join the worker's thread."""
-        self._worker.close()
 
     def _run(self, streams: list[TokenStream]) -> None:
         for stream in streams:

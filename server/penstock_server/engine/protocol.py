@@ -106,7 +106,6 @@ class EngineStats:
     running: int  # requests in a step
     heartbeat_age: float  # seconds since the engine's loop last moved, a step in flight included
     alive: bool  # False once the loop has ended, whatever the reason
-    kv_cache_usage: float | None = None  # 0..1; None where the cache has no fixed size
 
 
 class Generation(Protocol):

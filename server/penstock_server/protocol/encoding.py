@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from penstock_server.engine.protocol import EncodingEngine, ModelInfo, Task
 from penstock_server.errors import BadRequest
 from penstock_server.protocol.openai import EmbeddingRequest, PredictRequest
-from penstock_server.protocol.reading import read
+from penstock_server.protocol.reading import check_tokens, read
 from penstock_server.service import Service
 
 Row = NDArray[np.float32]  # one sequence's floats
@@ -67,11 +67,7 @@ async def _encode(
 
 
 def _check(ids: list[int], name: str, info: ModelInfo) -> None:
-    """A bad sequence is refused here: in the engine it would fail the whole batch."""
-    if not ids:
-        raise BadRequest(f"{name}: has no tokens", param=name, code="invalid_value")
-    if max(ids) >= info.vocabulary:
-        raise BadRequest(f"{name}: a token id is outside the vocabulary", param=name, code="invalid_value")
+    check_tokens(ids, name, info)
     if len(ids) > info.max_model_len:
         message = f"{name}: {len(ids)} tokens are more than the model's limit of {info.max_model_len}"
         raise BadRequest(message, param=name, code="context_length_exceeded")

@@ -14,6 +14,7 @@ from penstock_server.engine.protocol import (
 from penstock_server.errors import BadRequest
 from penstock_server.metrics import Metrics
 from penstock_server.protocol.openai import Generate
+from penstock_server.protocol.reading import check_tokens
 
 SEED_SPACE = 2**63
 
@@ -58,12 +59,8 @@ def plan(
 
 
 def _max_tokens(prompt: Sequence[int], limit: int | None, info: ModelInfo, param: str) -> int:
+    check_tokens(prompt, param, info)
     room = info.max_model_len - len(prompt)
-    if not prompt:
-        raise BadRequest(f"{param}: has no tokens", param=param, code="invalid_value")
-    if max(prompt) >= info.vocabulary:
-        message = f"{param}: token id {max(prompt)} is outside the vocabulary of {info.vocabulary}"
-        raise BadRequest(message, param=param, code="invalid_value")
     if room < (limit or 1):
         message = (
             f"{param}: {len(prompt)} tokens and {limit or 1} to write are more than"

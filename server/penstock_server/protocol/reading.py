@@ -7,6 +7,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import from_json
 
+from penstock_server.engine.protocol import ModelInfo
 from penstock_server.errors import BadRequest
 
 LARGEST_BODY_BYTES = 8 * 2**20
@@ -56,6 +57,15 @@ async def read(request: web.Request, kind: type[B]) -> B:
         raise _refusal(error, parsed) from None
 
 
+def check_tokens(ids: Sequence[int], name: str, info: ModelInfo) -> None:
+    """What no model can read is refused before the engine, where it would fail others too. Raises BadRequest."""
+    if not ids:
+        raise BadRequest(f"{name}: has no tokens", param=name, code="invalid_value")
+    if max(ids) >= info.vocabulary:
+        message = f"{name}: token id {max(ids)} is outside the vocabulary of {info.vocabulary}"
+        raise BadRequest(message, param=name, code="invalid_value")
+
+
 def _refusal(error: ValidationError, body: Any) -> BadRequest:
     """The first fault; of a union's branches, the one that got furthest into the value."""
     faults = error.errors(include_url=False, include_input=False)
@@ -68,7 +78,7 @@ def _refusal(error: ValidationError, body: Any) -> BadRequest:
 
 
 def field_path(loc: Sequence[str | int], body: Any) -> str:
-    """messages[0].content; pydantic's names for the branches of a union, which lead nowhere in `body`, are left out."""
+    """Such as messages[0].content. pydantic's names for the branches of a union are no part of `body`: left out."""
     path, value = "", body
     for part in loc:
         if isinstance(value, dict) and isinstance(part, str):
