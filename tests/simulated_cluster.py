@@ -16,6 +16,7 @@ from penstock import names
 from penstock.capacity import requests
 from penstock.capacity.free import Capacity
 from penstock.capacity.placement import Node
+from penstock.capacity.quota import Limit, Quota
 from penstock.capacity.requests import PodRequests
 from penstock.capacity.room import Room
 from penstock.kinds import Manifest
@@ -207,7 +208,7 @@ class Cluster:
     def room(self, slot: Slot, *, serving: int) -> Room:
         """What there is for more pods, where those of the slot may be replaced."""
         own = [(NAMESPACE, pod.name) for pod in self.pods if pod.slot == slot]
-        return self._capacity().room(self._pod_spec(), own, serving=serving)
+        return self._capacity().room(NAMESPACE, self._pod_spec(), own, serving=serving)
 
     def holds(self, pods: int) -> bool:
         """Whether so many pods fit if there were no others."""
@@ -268,7 +269,11 @@ class Cluster:
             PodRequests(NAMESPACE, pod.name, None if pod.node is None else f"node-{pod.node}", asked)
             for pod in self.pods
         )
-        return capacity_of(nodes, placed)
+        found = capacity_of(nodes, placed)
+        if self.quota is not None:
+            limit = Limit(requests.PODS, requests.PODS, Decimal(self.quota), Decimal(len(self.pods)))
+            found.put_quota(Quota(NAMESPACE, "pods", (limit,)))
+        return found
 
     def _roll(self, slot: Slot, plan: SlotPlan) -> None:
         """As the Deployment controller does it; an unsaid pace is a quarter more and a quarter missing."""

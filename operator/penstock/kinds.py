@@ -36,6 +36,7 @@ AUTOSCALER: Final = Kind("HorizontalPodAutoscaler", "autoscaling/v2", "horizonta
 DISRUPTION_BUDGET: Final = Kind("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets")
 POD: Final = Kind("Pod", "v1", "pods")
 NODE: Final = Kind("Node", "v1", "nodes", namespaced=False)
+RESOURCE_QUOTA: Final = Kind("ResourceQuota", "v1", "resourcequotas")
 ENDPOINT_SLICE: Final = Kind("EndpointSlice", "discovery.k8s.io/v1", "endpointslices")
 HTTP_ROUTE: Final = Kind("HTTPRoute", "gateway.networking.k8s.io/v1", "httproutes")
 EVENT: Final = Kind("Event", "events.k8s.io/v1", "events")
@@ -46,7 +47,9 @@ ACCESS_REVIEW: Final = Kind("SubjectAccessReview", "authorization.k8s.io/v1", "s
 CHILDREN: Final = (CONTROLLER_REVISION, DEPLOYMENT, SERVICE, AUTOSCALER, DISRUPTION_BUDGET, HTTP_ROUTE)
 # Those that a cluster may well not know: others define them.
 OPTIONAL: Final = frozenset({HTTP_ROUTE})
-BY_NAME: Final = {kind.name: kind for kind in (INFERENCE_SERVICE, *CHILDREN, POD, NODE, ENDPOINT_SLICE, EVENT, LEASE)}
+BY_NAME: Final = {
+    kind.name: kind for kind in (INFERENCE_SERVICE, *CHILDREN, POD, NODE, RESOURCE_QUOTA, ENDPOINT_SLICE, EVENT, LEASE)
+}
 
 
 def kind_of(manifest: Manifest) -> Kind:

@@ -15,7 +15,6 @@ TOLERATION = {"key": kwok.TAINT["key"], "operator": "Exists"}
 MODEL = {"storageUri": "s3://models/smollm2", "image": "example/server:1"}
 _MERGE = "application/merge-patch+json"
 REPLICA_SET = Kind("ReplicaSet", "apps/v1", "replicasets")
-QUOTA = Kind("ResourceQuota", "v1", "resourcequotas")
 
 
 class Missing(LookupError):
@@ -43,7 +42,7 @@ class Objects:
         return found
 
     def create(self, manifest: Manifest) -> Manifest:
-        kind = next(k for k in (*kinds.BY_NAME.values(), QUOTA) if k.name == manifest["kind"])
+        kind = next(k for k in kinds.BY_NAME.values() if k.name == manifest["kind"])
         return self._call("POST", kind, body=manifest, query={"fieldManager": self.manager})
 
     def patch(self, kind: Kind, name: str, body: Manifest, *, subresource: str | None = None) -> Manifest:

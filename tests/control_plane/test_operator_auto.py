@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from penstock.kinds import RESOURCE_QUOTA
 
-from tests.control_plane.objects import QUOTA, Objects, assert_condition, blockers, image
+from tests.control_plane.objects import Objects, assert_condition, blockers, image
 from tests.control_plane.test_operator_blue_green import (
     LONG,
     assert_uids,
@@ -105,7 +106,31 @@ def test_a_broken_first_revision_never_keeps_its_quota_from_the_fix(objects: Obj
     objects.edit(name, predictor=image("2"))
     eventually(lambda: serving(objects, name, "2"))
     eventually(lambda: ready_pods(objects, name, 2))
-    objects.delete(QUOTA, name)
+    objects.delete(RESOURCE_QUOTA, name)
+
+
+@pytest.mark.parametrize(
+    ("room", "plan"),
+    [
+        pytest.param((1, 1), "Recreate: 0 of 1 pods left in the quota", id="the only one"),
+        pytest.param((2, 2), "RollingUpdate: 0 of 2 pods left in the quota", id="one of two"),
+        pytest.param((3, 2), "RollingUpdate: 1 of 3 pods left in the quota", id="one more"),
+        pytest.param((4, 2), "BlueGreen: 2 more pods fit", id="a second set"),
+    ],
+)
+def test_a_quota_that_has_no_second_set_left_is_counted_like_a_node(
+    objects: Objects, pool: Pool, name: str, room: tuple[int, int], plan: str
+) -> None:
+    allowed, replicas = room
+    pool.grow(8)
+    quota(objects, name, {"pods": str(allowed)}, of_priority="system-cluster-critical")
+    pool.serve(name, 1, rollout=auto(), minReplicas=replicas, priorityClassName="system-cluster-critical")
+    eventually(lambda: serving(objects, name, "1"))
+    objects.edit(name, predictor=image("2"))
+    found = eventually(lambda: serving(objects, name, "2"))
+    assert found["status"]["rollout"]["plan"].startswith(plan)
+    eventually(lambda: ready_pods(objects, name, replicas))
+    objects.delete(RESOURCE_QUOTA, name)
 
 
 def two_pods(objects: Objects, name: str) -> None:

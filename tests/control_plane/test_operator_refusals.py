@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from penstock.kinds import AUTOSCALER, DEPLOYMENT, POD
+from penstock.kinds import AUTOSCALER, DEPLOYMENT, POD, RESOURCE_QUOTA
 
-from tests.control_plane.objects import QUOTA, Manifest, Objects, Refused, assert_condition, blockers
+from tests.control_plane.objects import Manifest, Objects, Refused, assert_condition, blockers
 from tests.control_plane.operator_process import Operator
 from tests.control_plane.waiting import eventually
 
@@ -147,7 +147,7 @@ def test_pods_beyond_a_quota_are_told(objects: Objects, name: str) -> None:
     assert name in blockers(found)["QuotaExceeded"]  # The quota bears the test's name.
     assert_condition(found, "Ready", "False", "QuotaExceeded")
     assert_condition(found, "Stalled", "False")
-    objects.delete(QUOTA, name)
+    objects.delete(RESOURCE_QUOTA, name)
 
 
 def assert_blocked(objects: Objects, name: str, reason: str) -> None:
@@ -161,7 +161,7 @@ def test_a_child_beyond_a_quota_is_told_and_made_once_there_is_room(objects: Obj
     assert "exceeded quota" in assert_condition(found, "Stalled", "True")["message"]
     eventually(lambda: assert_condition(objects.service(name), "Ready", "True"))
 
-    objects.delete(QUOTA, name)
+    objects.delete(RESOURCE_QUOTA, name)
     # A quota bears no label of ours; any change of the service is an occasion to look again.
     objects.annotate(name, looked="yes")
     eventually(lambda: objects.get(AUTOSCALER, name))
@@ -174,10 +174,10 @@ def quota(objects: Objects, name: str, hard: dict[str, str], *, of_priority: str
     scoped = {"scopeSelector": {"matchExpressions": [scope]}} if of_priority else {}
     objects.create(
         {
-            "apiVersion": QUOTA.api_version,
-            "kind": QUOTA.name,
+            "apiVersion": RESOURCE_QUOTA.api_version,
+            "kind": RESOURCE_QUOTA.name,
             "metadata": {"name": name, "namespace": objects.namespace},
             "spec": {"hard": hard, **scoped},
         }
     )
-    eventually(lambda: objects.get(QUOTA, name)["status"]["hard"])
+    eventually(lambda: objects.get(RESOURCE_QUOTA, name)["status"]["hard"])

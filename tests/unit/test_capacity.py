@@ -318,7 +318,7 @@ def a_key(name: str) -> PodKey:
 def test_the_own_pods_give_their_gpus_back() -> None:
     claims = [a_pod(name, a_gpu_spec()) for name in ("own-1", "own-2", "other")]
     room = capacity_of([a_node_with({GPU: "4"})], claims).room(
-        a_gpu_spec(), [a_key("own-1"), a_key("own-2")], serving=0
+        "default", a_gpu_spec(), [a_key("own-1"), a_key("own-2")], serving=0
     )
     assert (room.fit.copies, room.fit_without_own.copies) == (1, 3)
 
@@ -326,31 +326,31 @@ def test_the_own_pods_give_their_gpus_back() -> None:
 def test_gpus_that_own_pods_give_back_on_several_nodes_do_not_make_a_copy() -> None:
     nodes = [a_node_with({GPU: "2"}, name=name) for name in "ab"]
     index = capacity_of(nodes, [a_pod(f"own-{name}", a_gpu_spec(2), name) for name in "ab"])
-    room = index.room(a_gpu_spec(4), [a_key("own-a"), a_key("own-b")], serving=0)
+    room = index.room("default", a_gpu_spec(4), [a_key("own-a"), a_key("own-b")], serving=0)
     assert room.fit_without_own.message == ("needs 4 nvidia.com/gpu; 4 of 4 free on 2 matching nodes, at most 2 on one")
 
 
 def test_an_own_pod_without_a_node_or_that_is_gone_gives_nothing_back() -> None:
     index = capacity_of([a_node_with({GPU: "1"})], [a_pod("taken", a_gpu_spec()), a_pod("own", a_gpu_spec(), None)])
-    room = index.room(a_gpu_spec(), [a_key("own"), a_key("gone")], serving=0)
+    room = index.room("default", a_gpu_spec(), [a_key("own"), a_key("gone")], serving=0)
     assert room.fit_without_own == room.fit
 
 
 def test_an_own_pod_that_is_named_twice_gives_back_once() -> None:
     index = capacity_of([a_node_with({GPU: "1"})], [a_pod("own", a_gpu_spec())])
-    assert index.room(a_gpu_spec(), [a_key("own"), a_key("own")], serving=0).fit_without_own.copies == 1
+    assert index.room("default", a_gpu_spec(), [a_key("own"), a_key("own")], serving=0).fit_without_own.copies == 1
 
 
 def test_what_an_own_pod_gives_back_first_pays_for_an_overcommitted_node() -> None:
     claims = [a_pod("static", a_spec(cpu="2")), a_pod("own", a_spec(cpu="1"))]
     index = capacity_of([a_node_with({"cpu": "2"})], claims)
-    assert index.room(a_spec(cpu="1"), [a_key("own")], serving=0).fit_without_own.copies == 0
+    assert index.room("default", a_spec(cpu="1"), [a_key("own")], serving=0).fit_without_own.copies == 0
 
 
 def a_room_to_swap(
     new: dict[str, Any], *own: PodRequests, others: Sequence[PodRequests] = (), nodes: Sequence[Node]
 ) -> Room:
-    return capacity_of(nodes, [*own, *others]).room(new, [pod.key for pod in own], serving=len(own))
+    return capacity_of(nodes, [*own, *others]).room("default", new, [pod.key for pod in own], serving=len(own))
 
 
 @pytest.mark.parametrize(
@@ -421,14 +421,16 @@ def test_where_not_all_pods_are_seen_only_what_the_own_pods_give_back_is_sure(
     own = [a_pod(name, a_gpu_spec()) for name in "ab"]
     index = capacity_of([a_node_with({GPU: "8"})], own)
     index.sees_all_pods = False
-    room = index.room(a_gpu_spec(gpus), [pod.key for pod in own], serving=2)
+    room = index.room("default", a_gpu_spec(gpus), [pod.key for pod in own], serving=2)
     assert not room.sees_all_pods
     assert (room.fit_without_own.copies, room.can_take_turns) == (copies, can_take_turns)
 
 
 def test_own_pods_count_from_when_they_have_a_node() -> None:
     pods = [a_pod("placed", a_spec()), a_pod("waiting", a_spec(), None)]
-    room = capacity_of([a_node()], pods).room(a_spec(), [*(pod.key for pod in pods), a_key("gone")], serving=1)
+    room = capacity_of([a_node()], pods).room(
+        "default", a_spec(), [*(pod.key for pod in pods), a_key("gone")], serving=1
+    )
     assert (room.own, room.serving) == (1, 1)
 
 
@@ -439,7 +441,9 @@ def test_the_gpu_is_the_scarce_resource_and_only_matching_nodes_are_summed_up() 
         a_node_with({GPU: "8"}, name="kept", taints=[a_taint("dedicated")]),
         a_node(name="cpu-only"),
     ]
-    scarce = capacity_of(nodes, [a_pod("busy", a_gpu_spec(3), "a")]).room(a_gpu_spec(2), [], serving=0).scarce
+    scarce = (
+        capacity_of(nodes, [a_pod("busy", a_gpu_spec(3), "a")]).room("default", a_gpu_spec(2), [], serving=0).scarce
+    )
     assert scarce == Scarce(GPU, Decimal(2), free=Decimal(3), total=Decimal(6))
     assert scarce.have == "3 of 6 nvidia.com/gpu free"
     assert scarce.needed(3) == "6"
@@ -459,13 +463,13 @@ def test_the_gpu_is_the_scarce_resource_and_only_matching_nodes_are_summed_up() 
     ],
 )
 def test_the_scarcest_kind_of_resource_is_told(spec: dict[str, Any], resource: str, is_for_gpus: bool) -> None:
-    room = Capacity().room(spec, [], serving=0)
+    room = Capacity().room("default", spec, [], serving=0)
     assert room.scarce == Scarce(resource, Decimal(1), free=Decimal(0), total=Decimal(0))
     assert room.is_for_gpus is is_for_gpus
 
 
 def test_a_pod_that_asks_for_nothing_has_no_scarce_resource() -> None:
-    room = capacity_of([a_node()], []).room({"containers": [{}]}, [], serving=0)
+    room = capacity_of([a_node()], []).room("default", {"containers": [{}]}, [], serving=0)
     assert (room.scarce, room.is_for_gpus, room.fit.copies) == (None, False, 110)
 
 
@@ -611,7 +615,7 @@ def test_room_is_what_a_listing_without_the_own_pods_would_have(
 ) -> None:
     index, spec = after(changes), a_mixed_spec(cpu, gpus)
     others = capacity_of(NODES, [claim for claim in index.pods.values() if claim.name not in own])
-    room = index.room(spec, [a_key(name) for name in own], serving=0)
+    room = index.room("default", spec, [a_key(name) for name in own], serving=0)
     assert room.fit == index.fit(spec)
     assert room.fit_without_own == others.fit(spec)
     assert index == after(changes)
@@ -621,6 +625,6 @@ def test_room_is_what_a_listing_without_the_own_pods_would_have(
 def test_the_scarce_resource_bounds_the_copies(
     changes: list[tuple[str, str | None, str, int]], cpu: str, gpus: int
 ) -> None:
-    room = after(changes).room(a_mixed_spec(cpu, gpus), [], serving=0)
+    room = after(changes).room("default", a_mixed_spec(cpu, gpus), [], serving=0)
     assert room.scarce is not None
     assert room.scarce.need * room.fit.copies <= room.scarce.free <= room.scarce.total

@@ -64,13 +64,13 @@ def a_room(
     """What there is in such a cluster for a new pod that needs so much."""
     cluster = a_cluster(*nodes, cpu=cpu, **rest)
     spec = asking(need, cpu=cpu if new_cpu is None else new_cpu, host=host)
-    return cluster.room(spec, list(cluster.pods), serving=sum(1 for claim in cluster.pods.values() if claim.node))
+    return cluster.room("ml", spec, list(cluster.pods), serving=sum(1 for claim in cluster.pods.values() if claim.node))
 
 
 def a_cpu_room(free: int, *, of: int = 8, need: int = 1) -> Room:
     """One node without GPUs, on which somebody else's pod runs."""
     other = running("other", "node", asking(cpu=of - free))
-    return capacity_of([a_node("node", 0, cpu=of)], [other]).room(asking(cpu=need), [], serving=0)
+    return capacity_of([a_node("node", 0, cpu=of)], [other]).room("ml", asking(cpu=need), [], serving=0)
 
 
 @pytest.mark.parametrize(
@@ -319,13 +319,13 @@ def test_a_plan_for_pods_with_gpus(wanted: int, room: Room, found: Plan) -> None
         ),
         pytest.param(
             200,
-            capacity_of([a_node("node", 0)], []).room({"containers": [{}]}, [], serving=0),
+            capacity_of([a_node("node", 0)], []).room("ml", {"containers": [{}]}, [], serving=0),
             Plan("RollingUpdate", None, "RollingUpdate: 110 more pods fit, a second set needs 200"),
             id="pods that ask for nothing still take one of the node's places",
         ),
         pytest.param(
             1,
-            capacity_of([], []).room({"containers": [{}]}, [], serving=0),
+            capacity_of([], []).room("ml", {"containers": [{}]}, [], serving=0),
             Plan(
                 "RollingUpdate",
                 None,
@@ -404,7 +404,7 @@ def test_a_plan_that_may_have_missed_pods_says_so(wanted: int, way: str) -> None
 def test_the_only_pod_is_not_stopped_for_room_that_an_unseen_pod_may_have() -> None:
     cluster = a_cluster(2, own=1)
     cluster.sees_all_pods = False
-    assert plan("Auto", 1, cluster.room(asking(2), list(cluster.pods), serving=1)).message == (
+    assert plan("Auto", 1, cluster.room("ml", asking(2), list(cluster.pods), serving=1)).message == (
         "BlueGreen: no new pod fits even where the old ones are (needs 2 nvidia.com/gpu; 1 of 2 free on 1 matching "
         "node): what serves stays as it is (pods outside the watched namespaces are not counted)"
     )
@@ -449,7 +449,7 @@ def rooms(draw: st.DrawFn) -> Case:
 
 def in_a(case: Case) -> Room:
     cluster, spec, serving = case
-    return cluster.room(spec, list(cluster.pods), serving=serving)
+    return cluster.room("ml", spec, list(cluster.pods), serving=serving)
 
 
 @given(st.integers(1, 6), rooms(), st.randoms(use_true_random=False))

@@ -78,7 +78,7 @@ capabilities:
   resources: [httproutes]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
-  resources: [pods]
+  resources: [pods, resourcequotas]
   verbs: [list, watch]
 {{- if eq (.Values.settings.podAccess | default "Direct") "ApiServer" }}
 - apiGroups: [""]

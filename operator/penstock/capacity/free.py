@@ -1,4 +1,4 @@
-"""GPU and other capacity arithmetic: what of the nodes is free, and how many more copies of a pod that makes.
+"""GPU and other capacity arithmetic: what of nodes and quotas is free, and how many more copies of a pod that makes.
 
 The rules are the scheduler's own filters, NodeResourcesFit, NodeAffinity, TaintToleration and NodeUnschedulable
 (https://kubernetes.io/docs/concepts/scheduling-eviction/), over projections of nodes and pods.
@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from penstock.capacity import placement, requests, room
+from penstock.capacity import placement, quota, requests, room
 from penstock.capacity.placement import Node
+from penstock.capacity.quota import Allowance, Quota
 from penstock.capacity.requests import NOTHING, ZERO, Amounts, PodKey, PodRequests
 from penstock.capacity.room import Fit, Room, Site
 
@@ -20,7 +21,7 @@ _NONE: Set[str] = frozenset()
 
 @dataclass
 class Capacity:
-    """Nodes and claims, kept up to date object by object, so that asking costs O(nodes) and not O(pods).
+    """Nodes, and what pods request, kept up to date object by object, so that asking costs O(nodes) and not O(pods).
 
     What changes a node returns whether anything that matters for scheduling changed, which a heartbeat does not; what
     changes a pod returns the resources of which some node has more or less now.
@@ -28,6 +29,7 @@ class Capacity:
 
     nodes: dict[str, Node] = field(default_factory=dict)
     pods: dict[PodKey, PodRequests] = field(default_factory=dict)
+    quotas: defaultdict[str, dict[str, Quota]] = field(default_factory=lambda: defaultdict(dict))  # by namespace
     sees_all_pods: bool = True  # False where only some namespaces are watched: `free` may then be too much
     _used: defaultdict[str, dict[str, Decimal]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -57,6 +59,14 @@ class Capacity:
         self._give_back(pod.node, pod.requests)
         return pod.requests.keys()
 
+    def put_quota(self, found: Quota) -> None:
+        self.quotas[found.namespace][found.name] = found
+
+    def drop_quota(self, namespace: str, name: str) -> None:
+        self.quotas[namespace].pop(name, None)
+        if not self.quotas[namespace]:
+            del self.quotas[namespace]
+
     def requested(self, node: str) -> Amounts:
         """Return what the pods on the node request together, without zeroes."""
         return self._used.get(node, {})
@@ -64,7 +74,7 @@ class Capacity:
     def free(self, node: Node, gone: Amounts = NOTHING) -> Amounts:
         """Return what is left of the node, if pods with the requests `gone` were; never below zero.
 
-        Static pods may overcommit a node: what goes then pays that debt first.
+        Static pods may overcommit a node: what is freed first covers the overcommitment.
         """
         used = self.requested(node.name)
         return {
@@ -76,22 +86,31 @@ class Capacity:
         """Return how many more copies of the pod fit now, or why none does."""
         return room.fit(requests.requests(pod_spec), self._sites(pod_spec))
 
-    def room(self, pod_spec: Mapping[str, Any], own: Collection[PodKey], *, serving: int) -> Room:
-        """Return what there is for more copies of the pod; `own` are the pods that it may replace.
+    def room(self, namespace: str, pod_spec: Mapping[str, Any], own: Collection[PodKey], *, serving: int) -> Room:
+        """Return what there is for more copies of the pod in the namespace; `own` are the pods that it may replace.
 
-        Costs O(nodes + own): what the own pods claim is subtracted node by node, and nothing is copied.
+        Costs O(nodes + own): what the own pods request is subtracted node by node, and nothing is copied.
         """
         asked, sites, placed = requests.requests(pod_spec), self._sites(pod_spec), self._placed(own)
         without_own = [self._vacated(site, placed.get(site.node.name, [])) for site in sites]
+        allowed = self._allowance(namespace, pod_spec, asked, own)
         return Room(
             fit=room.fit(asked, sites),
             fit_without_own=room.fit(asked, without_own),
             scarce=room.scarce(asked, sites),
             own=sum(len(pods) for pods in placed.values()),
             serving=serving,
-            can_take_turns=self._can_take_turns(asked, sites, placed),
+            can_take_turns=self._can_take_turns(asked, sites, placed) and (allowed is None or allowed.can_take_turns),
             sees_all_pods=self.sees_all_pods,
+            allowance=allowed,
         )
+
+    def _allowance(
+        self, namespace: str, pod_spec: Mapping[str, Any], asked: Amounts, own: Collection[PodKey]
+    ) -> Allowance | None:
+        # A pod that waits for a node counts to its quota all the same.
+        given_back = [self.pods[key].requests for key in set(own) if key in self.pods]
+        return quota.allowance(self.quotas.get(namespace, {}).values(), pod_spec, asked, given_back)
 
     def _sites(self, pod_spec: Mapping[str, Any]) -> list[Site]:
         found = ((node, placement.obstacle(pod_spec, node)) for node in self.nodes.values())

@@ -33,7 +33,7 @@ class PodRequests:
 
 
 def project_pod(obj: Mapping[str, Any]) -> PodRequests | None:
-    """Return what a v1 Pod claims; None once it has ended, when it claims nothing."""
+    """Return what a v1 Pod requests; None once it has ended."""
     if obj.get("status", {}).get("phase") in ("Succeeded", "Failed"):
         return None
     metadata, spec = obj["metadata"], obj["spec"]

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from penstock import names
 from penstock.capacity.placement import Node
+from penstock.capacity.quota import Allowance
 from penstock.capacity.requests import PODS, ZERO, Amounts, copies
 
 
@@ -35,15 +36,18 @@ class Scarce:
 
     @property
     def have(self) -> str:
-        return f"{_shown(self.resource, self.free)} of {_shown(self.resource, self.total)} {self.resource} free"
+        return f"{shown(self.resource, self.free)} of {shown(self.resource, self.total)} {self.resource} free"
 
     def needed(self, pods: int) -> str:
-        return _shown(self.resource, self.need * pods)
+        return shown(self.resource, self.need * pods)
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What there is for more copies of a pod, beside everything that runs and if the service's own pods were gone."""
+    """What there is for more copies of a pod, beside everything that runs and if the service's own pods were gone.
+
+    `more` and `without_own` count both, the places on the nodes and what the namespace's quotas allow.
+    """
 
     fit: Fit
     fit_without_own: Fit
@@ -52,6 +56,24 @@ class Room:
     serving: int  # how many of them serve
     can_take_turns: bool  # the place of each own pod holds a new one, whichever goes first, to the last of them
     sees_all_pods: bool  # False: pods of other namespaces may have what seems to be free
+    allowance: Allowance | None = None  # by the namespace's quotas, where there are any
+
+    @property
+    def more(self) -> int:
+        """Pods that could come beside everything that runs."""
+        return self.fit.copies if self.allowance is None else min(self.fit.copies, self.allowance.more)
+
+    @property
+    def without_own(self) -> int:
+        """Pods that could come if the service's own were gone."""
+        found = self.fit_without_own.copies
+        return found if self.allowance is None else min(found, self.allowance.without_own)
+
+    @property
+    def limited_by(self) -> Allowance | None:
+        """The quota that keeps pods out for which there is a node."""
+        limit = self.allowance
+        return limit if limit is not None and limit.more < self.fit.copies else None
 
     @property
     def is_for_gpus(self) -> bool:
@@ -115,15 +137,15 @@ def _arithmetic(resource: str, need: Decimal, offering: Sequence[Site], enough: 
     if enough:
         where += f" with enough {' and '.join(enough)}"
     if sum(free) >= need:
-        where += f", at most {_shown(resource, max(free))} on one"
-    have = f"{_shown(resource, sum(free, ZERO))} of {_shown(resource, total)} free on {where}"
-    return f"needs {_shown(resource, need)} {resource}; {have}"
+        where += f", at most {shown(resource, max(free))} on one"
+    have = f"{shown(resource, sum(free, ZERO))} of {shown(resource, total)} free on {where}"
+    return f"needs {shown(resource, need)} {resource}; {have}"
 
 
 def _mismatch(asked: Amounts, sites: Sequence[Site]) -> Fit:
     """Say why no node may take the pod: nobody offers the resource, or what excludes the nodes that do."""
     wanted = min(asked, key=_scarcity)
-    need = f"needs {_shown(wanted, asked[wanted])} {wanted}"
+    need = f"needs {shown(wanted, asked[wanted])} {wanted}"
     offering = [site for site in sites if site.offers(wanted)]
     if not offering:
         return Fit({}, f"{need}; {_offers(wanted, sites)}", wanted)
@@ -140,7 +162,7 @@ def _offers(wanted: str, sites: Sequence[Site]) -> str:
         for resource, amount in site.node.allocatable.items():
             if names.is_gpu(wanted) and names.is_gpu(resource) and amount > 0:
                 totals[resource] += amount
-    others = ", ".join(f"{_shown(resource, amount)} {resource}" for resource, amount in sorted(totals.items()))
+    others = ", ".join(f"{shown(resource, amount)} {resource}" for resource, amount in sorted(totals.items()))
     return f"{none} (there is {others})" if others else none
 
 
@@ -151,7 +173,7 @@ def _scarcity(resource: str) -> tuple[int, str]:
     return (0 if names.is_gpu(resource) else 1 if "/" in resource else 2), resource
 
 
-def _shown(resource: str, amount: Decimal) -> str:
+def shown(resource: str, amount: Decimal) -> str:
     """Write an amount for people: memory in GiB, everything else as a plain number."""
     if resource in ("memory", "ephemeral-storage") or resource.startswith("hugepages-"):
         return f"{float(amount / 1024**3):.3g}Gi"

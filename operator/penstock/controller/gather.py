@@ -172,7 +172,7 @@ def _room(seen: Seen, store: Store, template: Manifest | None, now: datetime) ->
         return None
     namespace = seen.service.metadata.namespace
     own = [(namespace, pod.name) for pod in seen.pods if pod.slot == seen.active]
-    return store.capacity.room(template["spec"], own, serving=serving)
+    return store.capacity.room(namespace, template["spec"], own, serving=serving)
 
 
 def _progress(

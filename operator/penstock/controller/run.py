@@ -22,7 +22,17 @@ from penstock.controller.apply import Vanished
 from penstock.controller.events import EventRecorder
 from penstock.controller.reconcile import Reconciler
 from penstock.controller.settings import PodAccess, Settings
-from penstock.kinds import AUTOSCALER, CHILDREN, DEPLOYMENT, ENDPOINT_SLICE, INFERENCE_SERVICE, NODE, POD, Kind
+from penstock.kinds import (
+    AUTOSCALER,
+    CHILDREN,
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    INFERENCE_SERVICE,
+    NODE,
+    POD,
+    RESOURCE_QUOTA,
+    Kind,
+)
 from penstock.kube.api_server import ApiServer, KubernetesLeases, connect
 from penstock.kube.leader import LeaderElection
 from penstock.kube.pod_access import Direct, ThroughApiServer
@@ -271,6 +281,7 @@ def _reflectors(parts: Parts) -> list[Reflector]:
         ),
         # GPU arithmetic needs every node and every pod, whoever owns it; a node is in no namespace.
         *(reflector(POD, namespace, soon=True) for namespace in namespaces),
+        *(reflector(RESOURCE_QUOTA, namespace, soon=True) for namespace in namespaces),
         reflector(NODE, None, soon=True),
     ]
 

@@ -64,7 +64,7 @@ def _at_the_gate(s: Situation) -> Decision:
 
 def _latch(s: Situation) -> int:
     """Pods the new revision needs before it takes over, fixed once: a moving autoscaler must not deadlock it."""
-    room = s.seen.room.fit.copies if s.seen.room else 0
+    room = s.seen.room.more if s.seen.room else 0
     return max(len(s.seen.ready(s.seen.active)), min(s.wanted, s.available + room), 1)
 
 

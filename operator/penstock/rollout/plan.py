@@ -15,7 +15,9 @@ from typing import Final
 
 from penstock.api.rollout import Strategy, Way
 from penstock.api.status import RolloutStatus
-from penstock.capacity.room import Room
+from penstock.capacity.quota import Allowance
+from penstock.capacity.requests import ZERO
+from penstock.capacity.room import Room, shown
 from penstock.rollout import in_place, route_weights
 from penstock.rollout.decision import Situation, changed
 
@@ -91,7 +93,7 @@ def _latched(s: Situation, surge: int) -> int | None:
     room = s.seen.room
     if room is None:
         return None
-    placed = max(room.own + max(room.fit.copies - surge, 0), 1)
+    placed = max(room.own + max(room.more - surge, 0), 1)
     return placed if placed < s.wanted else None
 
 
@@ -103,20 +105,20 @@ def plan(strategy: Strategy, wanted: int, room: Room | None) -> Plan:
         return _plan("RollingUpdate", "no pods are wanted, so nothing has to fit")
     if room is None:
         return _plan("RollingUpdate", "nothing is known of the nodes, so the pace is that of the spec")
-    if room.fit.copies >= wanted:
-        found = _plan("BlueGreen", f"{_pods(room.fit.copies)}, a second set needs {wanted}")
+    if room.more >= wanted:
+        found = _plan("BlueGreen", f"{_pods(room.more)}, a second set needs {wanted}")
     else:
         found = _with_gpus(wanted, room) if room.is_for_gpus else _without_gpus(wanted, room)
     return found if room.sees_all_pods else replace(found, message=f"{found.message} ({_UNSEEN})")
 
 
 def _with_gpus(wanted: int, room: Room) -> Plan:
-    if room.fit.copies > 0:
+    if room.more > 0:
         return _plan("RollingUpdate", _no_second_set(wanted, room), max_surge=1)
     if wanted > 1 and room.own > 1 and room.can_take_turns:
         return _plan("RollingUpdate", _one_by_one(wanted, room), max_surge=0)
     # What is broken never blocks the fix, so only pods that serve count.
-    if room.fit_without_own.copies >= max(min(wanted, room.serving), 1):
+    if room.without_own >= max(min(wanted, room.serving), 1):
         return _plan("Recreate", _interruption(wanted, room))
     return _plan("BlueGreen", f"{_too_few(wanted, room)}: what serves stays as it is")
 
@@ -148,28 +150,40 @@ def _interruption(wanted: int, room: Room) -> str:
 
 def _too_few(wanted: int, room: Room) -> str:
     """Say why no pod may be stopped for a new one."""
-    fit = room.fit_without_own
-    if fit.copies == 0:
-        return f"no new pod fits even where the old ones are ({fit.message})"
-    number = "1 new pod fits" if fit.copies == 1 else f"{fit.copies} new pods fit"
+    if room.fit_without_own.copies == 0:
+        return f"no new pod fits even where the old ones are ({room.fit_without_own.message})"
+    if room.allowance is not None and room.without_own == 0:
+        return f"no new pod is allowed even without the old ones ({_quota(room.allowance, 1, 'a pod')})"
+    number = "1 new pod fits" if room.without_own == 1 else f"{room.without_own} new pods fit"
     return f"{_no_second_set(wanted, room)}; without the old pods {number}, and {room.serving} serve"
 
 
 def _no_second_set(wanted: int, room: Room) -> str:
     """Say why no second set fits: by the scarce resource's sum where that explains it, else by the pods."""
+    if room.limited_by is not None:
+        return _quota(room.limited_by, wanted, "a second set")
     scarce = room.scarce
     if scarce is not None and scarce.free < scarce.need * wanted:
         return f"{scarce.have}, a second set needs {scarce.needed(wanted)}"
     # 4 of 8 GPUs free and a second set of one pod needs 4: they lie on two nodes, and the sum would seem to suffice.
-    return f"{_pods(room.fit.copies) if room.fit.copies else _no_pod(room)}, a second set needs {wanted}"
+    return f"{_pods(room.more) if room.more else _no_pod(room)}, a second set needs {wanted}"
 
 
 def _no_pod(room: Room) -> str:
     """Say why not one more pod fits."""
+    if room.limited_by is not None:
+        return _quota(room.limited_by, 1, "a pod")
     scarce = room.scarce
     if scarce is None or scarce.free >= scarce.need:
         return f"no more pod fits ({room.fit.message})"
     return scarce.have if scarce.free == 0 else f"{scarce.have}, a pod needs {scarce.needed(1)}"
+
+
+def _quota(allowed: Allowance, pods: int, who: str) -> str:
+    """Say what the tightest quota leaves."""
+    limit = allowed.limit
+    left = f"{shown(limit.resource, max(limit.left, ZERO))} of {shown(limit.resource, limit.hard)} {limit.name} left"
+    return f"{left} in the quota {allowed.quota}, {who} needs {shown(limit.resource, allowed.need * pods)}"
 
 
 def _pods(copies: int) -> str:

@@ -23,5 +23,5 @@ class CapacityWaiters(Generic[K]):
         return set(self._resources)
 
     def for_some_of(self, resources: Set[str]) -> set[K]:
-        """Those whom it concerns that so much of these is taken or given back."""
+        """Those who wait for any of these resources."""
         return {key for key, rests_on in self._resources.items() if rests_on & resources}

@@ -17,10 +17,10 @@ from pydantic import ValidationError
 from penstock import names
 from penstock.api.meta import ObjectMeta
 from penstock.api.v1alpha1 import InferenceService
-from penstock.capacity import placement, requests
+from penstock.capacity import placement, quota, requests
 from penstock.capacity.free import Capacity
 from penstock.desired.metadata import controller, is_service
-from penstock.kinds import CHILDREN, ENDPOINT_SLICE, INFERENCE_SERVICE, NODE, POD, Kind, Manifest
+from penstock.kinds import CHILDREN, ENDPOINT_SLICE, INFERENCE_SERVICE, NODE, POD, RESOURCE_QUOTA, Kind, Manifest
 from penstock.observed import parse
 from penstock.observed.values import Endpoints, SeenPod
 from penstock.watch.capacity_waiters import CapacityWaiters
@@ -180,6 +180,9 @@ class Store:
             return self._put_child(kind, known, obj)
         if kind is NODE:
             return self._woken_by_node(is_changed=self.capacity.put_node(placement.project_node(obj)))
+        if kind is RESOURCE_QUOTA:
+            # Read where a plan is made. Who waits for room in one tries again without us.
+            self.capacity.put_quota(quota.project_quota(obj))
         if kind is POD:
             return self._put_pod(known.service, obj)
         if kind is ENDPOINT_SLICE and known.service is not None:
@@ -238,6 +241,8 @@ class Store:
             _discard(self._pods, known.service, identity.name)
         elif identity.kind == NODE.name:
             concerned |= self._woken_by_node(is_changed=self.capacity.drop_node(identity.name))
+        elif identity.kind == RESOURCE_QUOTA.name:
+            self.capacity.drop_quota(identity.namespace, identity.name)
         elif identity.kind == ENDPOINT_SLICE.name:
             _discard(self._endpoints, known.service, identity.name)
         else:
