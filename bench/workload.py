@@ -5,7 +5,7 @@ from typing import Any, Final
 from penstock import names
 from penstock.api.v1alpha1 import InferenceService
 from penstock.desired import pod
-from penstock.desired.children import Plan, children
+from penstock.desired.children import ServicePlan, children
 from penstock.desired.history import Stored
 from penstock.kinds import AUTOSCALER, CONTROLLER_REVISION, DEPLOYMENT, Manifest
 from penstock.slot_plan import SlotPlan
@@ -57,7 +57,7 @@ def without_operator(name: str, namespace: str, *, value: str | None = None) -> 
     template = pod.template(service, "0", server_image=SERVER_IMAGE)
     stored = {"0": Stored(1, template)}
     blue = names.Slot.BLUE
-    plan = Plan(active=blue, slots={blue: SlotPlan("0", 1, "RollingUpdate")}, stored=stored)
+    plan = ServicePlan(active=blue, slots={blue: SlotPlan("0", 1, "RollingUpdate")}, stored=stored)
     wanted = [child for child in children(service, plan) if child["kind"] != CONTROLLER_REVISION.name]
     for child in wanted:
         del child["metadata"]["ownerReferences"]

@@ -10,7 +10,7 @@ from penstock import names
 from penstock.api.rollout import Way
 from penstock.api.v1alpha1 import InferenceService, parse
 from penstock.desired import pod, revision, validation
-from penstock.desired.children import Plan, children
+from penstock.desired.children import ServicePlan, children
 from penstock.desired.history import Stored
 from penstock.desired.serving import serving_container
 from penstock.kinds import Manifest
@@ -39,7 +39,7 @@ def objects_of(service: InferenceService) -> list[Manifest]:
     """What the first pass over the service writes."""
     current = revision.of(service)
     way: Way = "Recreate" if service.spec.strategy == "Recreate" else "RollingUpdate"
-    plan = Plan(
+    plan = ServicePlan(
         active=Slot.BLUE,
         slots={Slot.BLUE: SlotPlan(current, replicas.scale(service, serving=0).replicas, way)},
         stored={current: Stored(1, pod.template(service, current, server_image=SERVER_IMAGE))},

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from penstock import quantity
 from penstock.desired import pod, revision
-from penstock.desired.children import Plan, children
+from penstock.desired.children import ServicePlan, children
 from penstock.desired.drift import differs
 from penstock.desired.history import Stored
 from penstock.kinds import Manifest
@@ -43,7 +43,7 @@ def wanted(name: str) -> list[Manifest]:
     service = SERVICES[name]
     current = revision.of(service)
     stored = {current: Stored(1, pod.template(service, current, server_image="penstock-server:test"))}
-    return children(service, Plan(Slot.BLUE, {Slot.BLUE: SlotPlan(current, 2, "RollingUpdate")}, stored))
+    return children(service, ServicePlan(Slot.BLUE, {Slot.BLUE: SlotPlan(current, 2, "RollingUpdate")}, stored))
 
 
 MANIFESTS = [manifest for name in SERVICES for manifest in wanted(name)]

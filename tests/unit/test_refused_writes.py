@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from penstock import errors
-from penstock.kinds import DEPLOYMENT, Kind
+from penstock.kinds import DEPLOYMENT, POD, Kind
 
 from tests.fake_cluster import the_service
-from tests.place import CHAT, Place
+from tests.place import CHAT, Place, a_ready_pod
 
 DENIED = errors.Rejected(422, "Invalid", "admission webhook denied the request")
 BROKEN = errors.ApiError(500, "InternalError", "failed calling webhook: connection refused")
@@ -97,3 +97,51 @@ async def test_pods_are_asked_though_the_write_of_a_child_fails() -> None:
         await asyncio.sleep(0)
     assert place.tested
     assert the_service(place.cluster)["status"]["rollout"]["phase"] == "Testing"
+
+
+def serving_on(port: str) -> dict[str, Any]:
+    """A server of the user's own, whose only port has this name."""
+    return {"containers": [{"name": "mine", "image": "mine:1", "ports": [{"name": port, "containerPort": 9000}]}]}
+
+
+def target_port(place: Place, name: str = "chat") -> str:
+    found: str = place.child("Service", name)["spec"]["ports"][0]["targetPort"]
+    return found
+
+
+def of_a_foreign_server(**options: Any) -> Place:
+    place = Place(rollout={"strategy": "RollingUpdate"}, **options)
+    place.predictor = {"minReplicas": 2, **serving_on("web")}
+    place.edit()
+    return place
+
+
+async def test_requests_go_to_the_old_port_as_long_as_the_new_template_is_refused() -> None:
+    place = of_a_foreign_server()
+    await place.look()
+    place.roll_out(pods=2)
+    await place.settle()
+    refuse(place, "Deployment", DENIED)
+    place.edit(**serving_on("api"))
+    for _ in range(3):
+        await place.look()
+        assert target_port(place) == "web"
+    assert place.condition("Stalled") == ("True", "InvalidSpec")
+    assert [call for call in place.cluster.writes if call[1] == "Service"] == []
+
+
+async def test_requests_follow_the_pods_that_answer_when_a_port_gets_another_name_in_place() -> None:
+    place = of_a_foreign_server()
+    await place.look()
+    place.roll_out(pods=2)
+    await place.settle()
+    place.edit(**serving_on("api"))
+    await place.look()
+    assert target_port(place) == "web"  # No pod has the new port yet.
+    labels = place.child("Deployment", "chat-blue")["spec"]["template"]["metadata"]["labels"]
+    place.cluster.put(POD, a_ready_pod("new-0", labels))
+    await place.look()
+    assert target_port(place) == "web"  # One of three.
+    place.cluster.remove(POD, "chat-blue-0")
+    await place.look()
+    assert target_port(place) == "api"  # One of two, and the others go.

@@ -4,6 +4,7 @@ Level-triggered: every pass reads all it needs and would act the same whatever w
 observation writes nothing. All waiting is a time in the status.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -22,7 +23,7 @@ from penstock.controller.events import Recorder
 from penstock.controller.gather import Gathered, gather
 from penstock.controller.report import Reporter
 from penstock.desired import children, history, validation
-from penstock.desired.children import Plan
+from penstock.desired.children import ServicePlan
 from penstock.desired.gateway import Routes
 from penstock.desired.history import Stored
 from penstock.desired.installation import Installation, forbidden_routes
@@ -171,7 +172,7 @@ class Reconciler:
             message = f"the stored template of revision {gone} is gone; change the spec to go on"
             return gathered.problem or Problem(Reason.INVALID_SPEC, message)
         switched = await self._confirm(service, gathered, decision)
-        plan = Plan(
+        plan = ServicePlan(
             active=decision.active,
             slots=decision.slots,
             stored=stored,
@@ -179,6 +180,7 @@ class Reconciler:
             annotations=_remembered(facts),
             is_shared=decision.is_shared,
             routes=Routes(decision.shares, decision.variant),
+            answering=_answering(gathered.seen, decision, stored),
         )
         # While the spec is refused nothing is taken away: what runs goes on as it did.
         refused = await self._apply(service, plan, guard=switched, prunes=gathered.problem is None)
@@ -187,7 +189,7 @@ class Reconciler:
             await self._apply(service, before, prunes=False)
         return gathered.problem or refused
 
-    def _as_it_runs(self, service: InferenceService, plan: Plan, seen: Seen) -> Plan | None:
+    def _as_it_runs(self, service: InferenceService, plan: ServicePlan, seen: Seen) -> ServicePlan | None:
         """The plan with what runs in the slots whose new template was refused; None if none was.
 
         The number of the active slot's pods need not be refused with it; a slot beside it stays as it is.
@@ -207,7 +209,7 @@ class Reconciler:
         return replace(plan, slots=slots) if slots != plan.slots else None
 
     async def _apply(
-        self, service: InferenceService, plan: Plan, *, guard: str | None = None, prunes: bool
+        self, service: InferenceService, plan: ServicePlan, *, guard: str | None = None, prunes: bool
     ) -> Problem | None:
         wanted = children.children(service, plan)
         if not validation.can_be_autoscaled(service):
@@ -319,6 +321,16 @@ def _stored(gathered: Gathered, decision: Decision) -> dict[str, Stored]:
     return history.kept(
         gathered.stored, templates, current=current, in_use={each for each in in_use if each}, limit=limit
     )
+
+
+def _answering(seen: Seen, decision: Decision, stored: Mapping[str, Stored]) -> dict[Slot, str]:
+    """The revision that most of a slot's pods that answer have; the wanted one where another has no more than it."""
+    found = {}
+    for slot, pods in decision.slots.items():
+        answer = Counter(pod.revision for pod in seen.ready(slot) if pod.revision in stored)
+        if answer:
+            found[slot] = max(answer, key=lambda revision: (answer[revision], revision == pods.revision))
+    return found
 
 
 def _remembered(facts: Facts) -> Mapping[str, str]:

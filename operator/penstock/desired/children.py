@@ -13,7 +13,7 @@ from penstock.slot_plan import SlotPlan
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ServicePlan:
     """What a pass decided, in the terms of the objects to write."""
 
     active: names.Slot
@@ -23,11 +23,12 @@ class Plan:
     annotations: Mapping[str, str] = field(default_factory=dict)  # of the active Service
     is_shared: bool = False  # the active Service selects both slots
     routes: Routes = field(default_factory=Routes)
+    answering: Mapping[names.Slot, str] = field(default_factory=dict)  # the revision of most pods that answer, by slot
 
 
-def children(owner: InferenceService, plan: Plan) -> list[Manifest]:
+def children(owner: InferenceService, plan: ServicePlan) -> list[Manifest]:
     """Every child that is wanted; what the service owns beyond these is to be deleted."""
-    template = plan.stored[plan.slots[plan.active].revision].template
+    template = _answering(plan, plan.active)
     selected = None if plan.is_shared else plan.active
     wanted = [history.controller_revision(owner, key, old.number, old.template) for key, old in plan.stored.items()]
     wanted += [
@@ -36,8 +37,7 @@ def children(owner: InferenceService, plan: Plan) -> list[Manifest]:
     ]
     wanted.append(service.active(owner, selected, template=template, annotations=dict(plan.annotations)))
     if plan.preview is not None and plan.preview in plan.slots:
-        shown = plan.stored[plan.slots[plan.preview].revision].template
-        wanted.append(service.preview(owner, plan.preview, template=shown))
+        wanted.append(service.preview(owner, plan.preview, template=_answering(plan, plan.preview)))
     wanted += _behind_a_gateway(owner, plan, template)
     if owner.spec.predictor.autoscales:
         wanted.append(autoscaler.autoscaler(owner))
@@ -46,12 +46,20 @@ def children(owner: InferenceService, plan: Plan) -> list[Manifest]:
     return wanted
 
 
-def _behind_a_gateway(owner: InferenceService, plan: Plan, template: Manifest) -> list[Manifest]:
+def _behind_a_gateway(owner: InferenceService, plan: ServicePlan, template: Manifest) -> list[Manifest]:
     if owner.spec.gateway is None:
         return []
-    slots = [service.of_slot(owner, slot, template=_shown(plan, slot) or template) for slot in names.Slot]
+    slots = [
+        service.of_slot(owner, slot, template=_answering(plan, slot) if slot in plan.slots else template)
+        for slot in names.Slot
+    ]
     return [*slots, gateway.http_route(owner, owner.spec.gateway, plan.routes)]
 
 
-def _shown(plan: Plan, slot: names.Slot) -> Manifest | None:
-    return plan.stored[plan.slots[slot].revision].template if slot in plan.slots else None
+def _answering(plan: ServicePlan, slot: names.Slot) -> Manifest:
+    """The template whose port a Service of the slot leads to: not the new one's before its pods answer.
+
+    Pods are replaced in place one after the other, or not at all if their template is refused.
+    """
+    revision = plan.answering.get(slot, plan.slots[slot].revision)
+    return plan.stored[revision].template
