@@ -1,11 +1,14 @@
 """Penstock as users get it: the chart, both images and real models, on a real node."""
 
+import json
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from tests import models
@@ -84,14 +87,35 @@ def damaged_model(cluster: Cluster, bucket: dict[str, str], tmp_path: Path) -> s
     It loads, is ready and answers short texts, a smoke test's among them; each longer one is answered with a 500.
     """
     del bucket
-    folder = tmp_path / "damaged"
+
+    def damage(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        weights[16:] = float("nan")
+        return weights
+
+    return _with_other_positions(cluster, "sentiment-damaged", tmp_path, damage)
+
+
+@pytest.fixture
+def short_model(cluster: Cluster, bucket: dict[str, str], tmp_path: Path) -> str:
+    """URI of the classifier with 16 tokens of context: it refuses each longer text with a 400."""
+    del bucket
+    return _with_other_positions(cluster, "sentiment-short", tmp_path, lambda weights: weights[:16].copy())
+
+
+def _with_other_positions(
+    cluster: Cluster, name: str, tmp_path: Path, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> str:
+    folder = tmp_path / name
     shutil.copytree(models.classifier(), folder)
     weights = load_file(folder / "model.safetensors")
-    (name,) = (name for name in weights if name.endswith("embeddings.position_embeddings.weight"))
-    weights[name][16:] = float("nan")
+    (positions,) = (each for each in weights if each.endswith("embeddings.position_embeddings.weight"))
+    weights[positions] = change(weights[positions])
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    object_store.serve(cluster, BUCKET, {"sentiment-damaged": folder})
-    return f"s3://{BUCKET}/sentiment-damaged"
+    config = json.loads((folder / "config.json").read_text())
+    config["max_position_embeddings"] = len(weights[positions])
+    (folder / "config.json").write_text(json.dumps(config))
+    object_store.serve(cluster, BUCKET, {name: folder})
+    return f"s3://{BUCKET}/{name}"
 
 
 @pytest.fixture

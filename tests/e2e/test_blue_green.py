@@ -117,8 +117,8 @@ def test_a_revision_that_fails_its_smoke_test_never_gets_traffic(
 
 
 @sharing.models
-def test_a_model_that_does_well_by_its_own_counters_is_promoted_and_one_that_errs_goes_back(
-    service: Callable[[str], Isvc], model_secret: str, damaged_model: str
+def test_a_model_that_does_well_by_its_own_counters_is_promoted_and_one_that_errs_or_refuses_goes_back(
+    service: Callable[[str], Isvc], model_secret: str, damaged_model: str, short_model: str
 ) -> None:
     analysis = {"intervalSeconds": 2, "durationSeconds": 6, "minRequests": 5}
 
@@ -144,12 +144,23 @@ def test_a_model_that_does_well_by_its_own_counters_is_promoted_and_one_that_err
         judged.wait_for_phase("RolledBack", within=LOADED_WITHIN)
         assert judged.condition("Stalled") == ("True", "AnalysisFailed")
         assert judged.rollout()["stableRevision"] == stable
-        told, back = judged.rollout()["message"], time.monotonic()
-        eventually(lambda: traffic.answers[-1].sent > back + 1, judged, within=10)
-    failed = [each for each in traffic.answers if each.failure is not None]
+        _assert_back(judged, traffic, "500:")
+
+        judged.apply(version("v4", short_model))
+        judged.wait_for_phase("RolledBack", within=LOADED_WITHIN)
+        assert "requests refused (4xx)" in judged.rollout()["message"]
+        assert judged.rollout()["stableRevision"] == stable
+        _assert_back(judged, traffic, "400:")
+
+
+def _assert_back(judged: Isvc, traffic: Traffic, failure: str) -> None:
+    """The last revision failed so, and no request since it was given up."""
+    told, back = judged.rollout()["message"], time.monotonic()
+    eventually(lambda: traffic.answers[-1].sent > back + 1, judged, within=10)
+    failed = [each for each in [*traffic.answers] if str(each.failure).startswith(failure)]
     seconds = failed[-1].sent - failed[0].sent
     print(f"{told}; {len(failed)} of {len(traffic.answers)} requests failed, for {seconds:.1f} s")
-    assert {str(each.failure)[:4] for each in failed} == {"500:"}
+    assert {str(each.failure)[:4] for each in traffic.answers if each.failure is not None} <= {"500:", "400:"}
     assert failed[-1].sent < back
 
 
@@ -203,6 +214,17 @@ class TestAutoWithTwoGpus:
         took = eventually(lambda: runs(web, "2", pods), web, within=60)
         print(f"{web.rollout()['plan']} ({took:.1f} s)")
         assert web.rollout()["plan"] == plan
+
+    def test_a_broken_first_revision_gives_its_gpus_to_the_fix(
+        self, service: Callable[[str], Isvc], penstock: Penstock
+    ) -> None:
+        web = service("first")
+        web.apply(a_server(penstock, version="exit", gpus=2))
+        eventually(lambda: "CrashLooping" in web.blockers(), web, within=60)
+        web.apply(a_server(penstock, version="2", gpus=2))
+        took = eventually(lambda: runs(web, "2", 1), web, within=60)
+        print(f"{web.rollout()['plan']} ({took:.1f} s)")
+        assert web.rollout()["plan"].startswith("Recreate: no revision was ever rolled out")
 
     def test_one_more_pod_fits_where_a_neighbour_has_the_other_gpu(
         self, service: Callable[[str], Isvc], penstock: Penstock
