@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from penstock.api.v1alpha1 import InferenceService, parse
-from penstock.desired.validation import Problem, validate
+from penstock.desired.validation import FieldError, validate
 
 CONTAINER = "spec.predictor.containers[0].resources"
 MODEL = "spec.predictor.model.resources"
@@ -51,32 +51,32 @@ def test_a_spec_that_can_be_carried_out_has_no_problem(service: InferenceService
     [
         pytest.param(
             custom({"requests": {"cpu": "lots"}}),
-            Problem(f"{CONTAINER}.requests[cpu]", "'lots' is not a quantity; write 500m, 2 or 4Gi"),
+            FieldError(f"{CONTAINER}.requests[cpu]", "'lots' is not a quantity; write 500m, 2 or 4Gi"),
             id="a word is no quantity",
         ),
         pytest.param(
             custom({"limits": {"memory": True}}),
-            Problem(f"{CONTAINER}.limits[memory]", "True is not a quantity; write 500m, 2 or 4Gi"),
+            FieldError(f"{CONTAINER}.limits[memory]", "True is not a quantity; write 500m, 2 or 4Gi"),
             id="a truth is no quantity",
         ),
         pytest.param(
             custom({"limits": {"memory": ["1Gi"]}}),
-            Problem(f"{CONTAINER}.limits[memory]", "['1Gi'] is not a quantity; write 500m, 2 or 4Gi"),
+            FieldError(f"{CONTAINER}.limits[memory]", "['1Gi'] is not a quantity; write 500m, 2 or 4Gi"),
             id="a list is no quantity",
         ),
         pytest.param(
             a_model({"limits": {"memory": "-1Gi"}}),
-            Problem(f"{MODEL}.limits[memory]", "must not be negative"),
+            FieldError(f"{MODEL}.limits[memory]", "must not be negative"),
             id="less than nothing",
         ),
         pytest.param(
             a_model({"requests": {"memory": "2Gi"}, "limits": {"memory": "1024Mi"}}),
-            Problem(f"{MODEL}.requests[memory]", "2Gi is more than the limit of 1024Mi; raise the limit"),
+            FieldError(f"{MODEL}.requests[memory]", "2Gi is more than the limit of 1024Mi; raise the limit"),
             id="a request above its limit",
         ),
         pytest.param(
             a_model({"requests": {"nvidia.com/gpu": 1}, "limits": {"nvidia.com/gpu": 2}}),
-            Problem(
+            FieldError(
                 f"{MODEL}.requests[nvidia.com/gpu]",
                 "must equal limits[nvidia.com/gpu]; leave the request out and write 1 as the limit",
             ),
@@ -84,7 +84,7 @@ def test_a_spec_that_can_be_carried_out_has_no_problem(service: InferenceService
         ),
         pytest.param(
             custom({"requests": {"nvidia.com/mig-1g.5gb": 1}}),
-            Problem(
+            FieldError(
                 f"{CONTAINER}.requests[nvidia.com/mig-1g.5gb]",
                 "must equal limits[nvidia.com/mig-1g.5gb]; leave the request out and write 1 as the limit",
             ),
@@ -92,24 +92,26 @@ def test_a_spec_that_can_be_carried_out_has_no_problem(service: InferenceService
         ),
         pytest.param(
             custom({"limits": {"nvidia.com/gpu": "500m"}}),
-            Problem(f"{CONTAINER}.limits[nvidia.com/gpu]", "must be a whole number of devices"),
+            FieldError(f"{CONTAINER}.limits[nvidia.com/gpu]", "must be a whole number of devices"),
             id="half a GPU",
         ),
         pytest.param(
             custom({"requests": {"memory": "1Gi"}}, maxReplicas=3, scaleMetric="cpu"),
-            Problem("spec.predictor.scaleMetric", f"cpu is measured against the request; set {CONTAINER}.requests.cpu"),
+            FieldError(
+                "spec.predictor.scaleMetric", f"cpu is measured against the request; set {CONTAINER}.requests.cpu"
+            ),
             id="cpu use without a cpu request",
         ),
         pytest.param(
             custom({"requests": {}}, maxReplicas=3, scaleMetric="memory"),
-            Problem(
+            FieldError(
                 "spec.predictor.scaleMetric", f"memory is measured against the request; set {CONTAINER}.requests.memory"
             ),
             id="empty requests hold no request",
         ),
     ],
 )
-def test_a_fault_is_found_and_says_how_to_mend_it(service: InferenceService, problem: Problem) -> None:
+def test_a_fault_is_found_and_says_how_to_mend_it(service: InferenceService, problem: FieldError) -> None:
     assert validate(service) == [problem]
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from penstock.kube.leader import Conflict, LeaderElection, LeaseLost, LeaseTiming
+from penstock.kube.leader import LeaderElection, LeaseConflict, LeaseLost, LeaseTiming
 from penstock.kube.release import Lease, Release
 
 from tests.virtual_time import loop, until, virtual_time
@@ -52,7 +52,7 @@ class Connection:
     async def create(self, lease: Lease) -> Lease:
         def create() -> Lease:
             if self.server.lease is not None:
-                raise Conflict
+                raise LeaseConflict
             return self.server.put(lease)
 
         return await self._call("create", create)
@@ -60,7 +60,7 @@ class Connection:
     async def replace(self, lease: Lease) -> Lease:
         def replace() -> Lease:
             if self.server.lease is None or lease["metadata"]["resourceVersion"] != str(self.server.version):
-                raise Conflict
+                raise LeaseConflict
             return self.server.put(lease)
 
         return await self._call("update", replace)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from penstock.kube.leader import Conflict, LeaderElection, LeaseLost
+from penstock.kube.leader import LeaderElection, LeaseConflict, LeaseLost
 from penstock.kube.release import SELECTOR, Lease, Release
 
 from tests.virtual_time import until, virtual_time
@@ -63,7 +63,7 @@ class Connection:
     def _put(self, lease: Lease, version: str | None) -> Lease:
         known = self.server.leases.get((lease["metadata"]["namespace"], lease["metadata"]["name"]))
         if (known["metadata"]["resourceVersion"] if known else None) != version:
-            raise Conflict
+            raise LeaseConflict
         return self.server.put(lease)
 
     async def _call(self, verb: str, act: Callable[[], T]) -> T:

@@ -61,14 +61,14 @@ class TestARevisionThatRefuses:
     @pytest.mark.parametrize("code", [400, 404, 413, 429])
     def test_it_fails_if_it_refuses_everything(self, code: int, spec: Mapping[str, Any]) -> None:
         new, old = slot(*[("/predict", code, 0.002)] * 100), slot(*self.STABLE)
-        assert analysis.judge(new, old, a_spec(**spec)).verdict == "failure"
+        assert analysis.judge(new, old, a_spec(**spec)).result == "failure"
 
     def test_refusals_do_not_make_a_slow_revision_look_quick(self) -> None:
         """As many as with the stable revision are refused at once: the median of all would be the time of those."""
         new = slot(*[("/predict", 200, 0.9)] * 12, *[("/predict", 400, 0.002)] * 88)
         old = slot(*[("/predict", 200, 0.2)] * 12, *[("/predict", 400, 0.002)] * 88)
         bound = a_spec(maxLatencySeconds={"quantile": "p50", "seconds": 0.5}, minRequests=10)
-        assert analysis.judge(new, old, bound).verdict == "failure"
+        assert analysis.judge(new, old, bound).result == "failure"
 
 
 class TestParse:
@@ -299,7 +299,7 @@ INCREASE = {"maxLatencyIncreasePercent": 20}
 
 class TestJudge:
     @pytest.mark.parametrize(
-        ("new", "old", "spec", "verdict"),
+        ("new", "old", "spec", "result"),
         [
             pytest.param(seen(0), seen(0), {}, "inconclusive", id="no data is never success"),
             pytest.param(seen(19), seen(0), {}, "inconclusive", id="one request too few tells nothing"),
@@ -356,15 +356,15 @@ class TestJudge:
             ),
         ],
     )
-    def test_the_verdict(self, new: Window, old: Window, spec: dict[str, Any], verdict: str) -> None:
-        assert analysis.judge(new, old, a_spec(**spec)).verdict == verdict
+    def test_the_verdict(self, new: Window, old: Window, spec: dict[str, Any], result: str) -> None:
+        assert analysis.judge(new, old, a_spec(**spec)).result == result
 
     @pytest.mark.parametrize(
-        ("percent", "verdict"), [(20, "failure"), (900, "failure"), (905, "failure"), (906, "success")]
+        ("percent", "result"), [(20, "failure"), (900, "failure"), (905, "failure"), (906, "success")]
     )
-    def test_the_increase_is_a_share_of_the_old_ones_time(self, percent: float, verdict: str) -> None:
+    def test_the_increase_is_a_share_of_the_old_ones_time(self, percent: float, result: str) -> None:
         spec = a_spec(maxLatencyIncreasePercent=percent)  # 0.955 s is 905.3 % more than 0.095 s.
-        assert analysis.judge(seen(100, 0, *SLOW), seen(100, 0, *QUICK), spec).verdict == verdict
+        assert analysis.judge(seen(100, 0, *SLOW), seen(100, 0, *QUICK), spec).result == result
 
     @pytest.mark.parametrize(
         ("new", "spec", "message"),

@@ -34,7 +34,7 @@ def http_route(owner: InferenceService, gateway: Gateway, routes: Routes) -> Man
         rules.insert(0, _rule(owner, [_backend(names.slot_service(name, routes.variant))], marked_by(test)))
     spec = {
         "parentRefs": [ref.to_dict() for ref in gateway.parent_refs],
-        "hostnames": list(gateway.hostnames),  # said even if there are none, for somebody else's would stay
+        "hostnames": list(gateway.hostnames),  # always: an apply without them would leave other managers' in place
         "rules": rules,
     }
     return metadata.child(owner, HTTP_ROUTE, name, {"spec": spec})

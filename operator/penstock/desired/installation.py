@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from penstock.api.networking import Gateway
 from penstock.api.v1alpha1 import InferenceService
-from penstock.desired.validation import Problem
+from penstock.desired.validation import FieldError
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Installation:
     host_suffixes: tuple[str, ...] = ()  # that hosts of routes must have
 
 
-def forbidden_routes(service: InferenceService, installation: Installation) -> list[Problem]:
+def forbidden_routes(service: InferenceService, installation: Installation) -> list[FieldError]:
     """What the service asks of the Gateway API and the installation does not allow."""
     gateway = service.spec.gateway
     if gateway is None:
@@ -29,26 +29,26 @@ def forbidden_routes(service: InferenceService, installation: Installation) -> l
     ]
 
 
-def _forbidden_gateways(gateway: Gateway, namespace: str, allowed: frozenset[str]) -> Iterator[Problem]:
+def _forbidden_gateways(gateway: Gateway, namespace: str, allowed: frozenset[str]) -> Iterator[FieldError]:
     for number, ref in enumerate(gateway.parent_refs):
         name = f"{ref.namespace or namespace}/{ref.name}"
         if allowed and name not in allowed:
-            yield Problem(
+            yield FieldError(
                 f"spec.networking.gateway.parentRefs[{number}]",
                 f"the Gateway {name} is not allowed here; name one of {', '.join(sorted(allowed))}",
             )
 
 
-def _forbidden_hosts(gateway: Gateway, suffixes: tuple[str, ...]) -> Iterator[Problem]:
+def _forbidden_hosts(gateway: Gateway, suffixes: tuple[str, ...]) -> Iterator[FieldError]:
     if not suffixes:
         return
     listed = ", ".join(suffixes)
     if not gateway.hostnames:
         # Without a host the route takes the requests for all hosts of the listener.
-        yield Problem("spec.networking.gateway.hostnames", f"is required here; name a host under one of {listed}")
+        yield FieldError("spec.networking.gateway.hostnames", f"is required here; name a host under one of {listed}")
     for number, host in enumerate(gateway.hostnames):
         if not any(host == suffix or host.endswith(f".{suffix}") for suffix in suffixes):
-            yield Problem(
+            yield FieldError(
                 f"spec.networking.gateway.hostnames[{number}]",
                 f"{host} is not allowed here; name a host under one of {listed}",
             )

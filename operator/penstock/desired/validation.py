@@ -1,6 +1,6 @@
 """What the CRD's own rules cannot say, because they cannot look into a custom container or compare quantities.
 
-Each check is named after the fault it finds and yields one `Problem` per place; the message says how to mend it.
+Each check is named after the fault it finds and yields one `FieldError` per place; the message says how to mend it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from penstock.desired import shapes
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class FieldError:
     """One fault of a spec: the JSON path of the field, and what to write instead."""
 
     field: str
@@ -36,7 +36,7 @@ class Requirements:
         return {name: quantity.parse(value) for name, value in entries.items() if _is_quantity(value)}
 
 
-def validate(isvc: InferenceService) -> list[Problem]:
+def validate(isvc: InferenceService) -> list[FieldError]:
     """Every fault of the spec, in the order of the checks; an empty list for a spec that can be carried out."""
     predictor = isvc.spec.predictor
     resources = requirements(predictor)
@@ -69,59 +69,61 @@ def can_be_autoscaled(isvc: InferenceService) -> bool:
     return not any(metric_without_request(predictor, requirements(predictor)))
 
 
-def malformed_fragments(predictor: Predictor) -> Iterator[Problem]:
+def malformed_fragments(predictor: Predictor) -> Iterator[FieldError]:
     for path, fault in shapes.misshapen(predictor):
-        yield Problem(path, fault)
+        yield FieldError(path, fault)
 
 
-def malformed_quantities(resources: Requirements) -> Iterator[Problem]:
+def malformed_quantities(resources: Requirements) -> Iterator[FieldError]:
     for side, entries in (("requests", resources.requests), ("limits", resources.limits)):
         for name, value in entries.items():
             if not _is_quantity(value):
-                yield Problem(f"{resources.field}.{side}[{name}]", f"{value!r} is not a quantity; write 500m, 2 or 4Gi")
+                yield FieldError(
+                    f"{resources.field}.{side}[{name}]", f"{value!r} is not a quantity; write 500m, 2 or 4Gi"
+                )
 
 
-def negative_quantities(resources: Requirements) -> Iterator[Problem]:
+def negative_quantities(resources: Requirements) -> Iterator[FieldError]:
     for side in ("requests", "limits"):
         for name, amount in resources.amounts(side).items():
             if amount < 0:
-                yield Problem(f"{resources.field}.{side}[{name}]", "must not be negative")
+                yield FieldError(f"{resources.field}.{side}[{name}]", "must not be negative")
 
 
-def requests_above_limits(resources: Requirements) -> Iterator[Problem]:
+def requests_above_limits(resources: Requirements) -> Iterator[FieldError]:
     limits = resources.amounts("limits")
     for name, amount in resources.amounts("requests").items():
         if not names.is_extended(name) and name in limits and amount > limits[name]:
-            yield Problem(
+            yield FieldError(
                 f"{resources.field}.requests[{name}]",
                 f"{resources.requests[name]} is more than the limit of {resources.limits[name]}; raise the limit",
             )
 
 
-def extended_resources_that_differ(resources: Requirements) -> Iterator[Problem]:
+def extended_resources_that_differ(resources: Requirements) -> Iterator[FieldError]:
     """Kubernetes cannot overcommit a device: a request must equal its limit, and cannot stand alone."""
     limits = resources.amounts("limits")
     for name, amount in resources.amounts("requests").items():
         if names.is_extended(name) and limits.get(name) != amount:
-            yield Problem(
+            yield FieldError(
                 f"{resources.field}.requests[{name}]",
                 f"must equal limits[{name}]; leave the request out and write {resources.requests[name]} as the limit",
             )
 
 
-def fractions_of_a_device(resources: Requirements) -> Iterator[Problem]:
+def fractions_of_a_device(resources: Requirements) -> Iterator[FieldError]:
     for name, amount in resources.amounts("limits").items():
         if names.is_extended(name) and amount != amount.to_integral_value():
-            yield Problem(f"{resources.field}.limits[{name}]", "must be a whole number of devices")
+            yield FieldError(f"{resources.field}.limits[{name}]", "must be a whole number of devices")
 
 
-def metric_without_request(predictor: Predictor, resources: Requirements) -> Iterator[Problem]:
+def metric_without_request(predictor: Predictor, resources: Requirements) -> Iterator[FieldError]:
     """The autoscaler measures cpu and memory in percent of the request, so there has to be one."""
     metric = predictor.scale_metric
     if not predictor.autoscales or metric not in ("cpu", "memory"):
         return
     if metric not in resources.requests and metric not in resources.limits:
-        yield Problem(
+        yield FieldError(
             "spec.predictor.scaleMetric",
             f"{metric} is measured against the request; set {resources.field}.requests.{metric}",
         )

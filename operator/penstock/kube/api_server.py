@@ -215,14 +215,14 @@ class ApiServer:
                 raise errors.Unreachable(f"{verb} {kind}: {error!r}") from error
 
     @asynccontextmanager
-    async def pod_proxy(self) -> AsyncIterator["PodProxy"]:
+    async def pod_proxy(self) -> AsyncIterator["ApiServerPodProxy"]:
         """The way through it to the pods, on connections of its own: no cookie of a pod's is sent anywhere."""
         connector = aiohttp.TCPConnector(ssl=self._api.rest_client.ssl_context, limit=0)
         async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
-            yield PodProxy(self._api, session, self._metrics)
+            yield ApiServerPodProxy(self._api, session, self._metrics)
 
 
-class PodProxy:
+class ApiServerPodProxy:
     """Pods, as the API server reaches them; it takes the operator's credentials off what it passes on."""
 
     def __init__(self, api: client.ApiClient, session: aiohttp.ClientSession, metrics: Metrics) -> None:
@@ -263,13 +263,13 @@ class KubernetesLeases:
         try:
             return await self._server.create(LEASE, lease)
         except errors.Conflict as error:
-            raise leader.Conflict(error.message) from error
+            raise leader.LeaseConflict(error.message) from error
 
     async def replace(self, lease: release.Lease) -> release.Lease:
         try:
             return await self._server.replace(LEASE, lease)
         except errors.Conflict as error:
-            raise leader.Conflict(error.message) from error
+            raise leader.LeaseConflict(error.message) from error
 
     async def of_all_releases(self) -> list[release.Lease]:
         pages = self._server.pages(LEASE, None, selector=release.SELECTOR)

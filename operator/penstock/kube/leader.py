@@ -31,7 +31,7 @@ _UNREAD: Final = "the Lease has not been read yet"
 log = structlog.get_logger(__name__)
 
 
-class Conflict(Exception):
+class LeaseConflict(Exception):
     """The object exists already, or has changed since it was read (HTTP 409)."""
 
 
@@ -46,10 +46,10 @@ class Leases(Protocol):
         """Return the lease, or None when there is none."""
 
     async def create(self, lease: Lease) -> Lease:
-        """Create and return it. Raises Conflict when it exists."""
+        """Create and return it. Raises LeaseConflict when it exists."""
 
     async def replace(self, lease: Lease) -> Lease:
-        """Update and return it. Raises Conflict when its metadata.resourceVersion is not the current one."""
+        """Update and return it. Raises LeaseConflict when its metadata.resourceVersion is not the current one."""
 
     async def of_all_releases(self) -> list[Lease]:
         """Return the leases of every release in the cluster, as they are now."""

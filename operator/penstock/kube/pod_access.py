@@ -47,7 +47,7 @@ class Message:
         return aiohttp.ClientTimeout(total=self.seconds)
 
 
-class Way(Protocol):
+class PodTransport(Protocol):
     async def send(self, pod: Address, message: Message) -> tuple[int, bytes]:
         """The pod's answer: its status and the beginning of its body. No redirect is followed.
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 import aiohttp
 
 from penstock import errors, names
-from penstock.kube.pod_access import Address, Message, Way
+from penstock.kube.pod_access import Address, Message, PodTransport
 from penstock.observed import counters
 from penstock.observed.counters import Counters
 from penstock.observed.values import Progress
@@ -76,7 +76,7 @@ class HttpPodClient:
 
     can_reach_pods = True
 
-    def __init__(self, way: Way, *, port: int = names.CONTAINER_PORT) -> None:
+    def __init__(self, way: PodTransport, *, port: int = names.CONTAINER_PORT) -> None:
         self._way = way
         self._port = port
         self._smoke_tests = asyncio.Semaphore(_MOST_SMOKE_TESTS)

@@ -16,18 +16,18 @@ from penstock.observed.answers import Answers, Verdict
 from penstock.rollout import ab_test_statistics, rollback, route_weights
 from penstock.rollout.decision import Asks, Decision, Situation
 
-Outcome = Literal["running", "promote", "give-up", "ask"]
+AbTestOutcome = Literal["running", "promote", "give-up", "ask"]
 
 _NOT_BEGUN: Final = "the A/B test begins when the gateway sends marked requests to revision"
 
 
-class Stay(Protocol):
+class GatedStay(Protocol):
     """A step in which nothing moves; at a gate the deadline's clock stands still."""
 
     def __call__(self, s: Situation, phase: RolloutPhase, message: str, /, *, at_a_gate: bool) -> Decision: ...
 
 
-def compared(s: Situation, *, then: Callable[[Situation], Decision], stay: Stay) -> Decision:
+def compared(s: Situation, *, then: Callable[[Situation], Decision], stay: GatedStay) -> Decision:
     """On with `then` once the new revision has won, or without a test to make; if it has lost, that is the end."""
     spec = s.seen.service.spec.rollout.ab_test
     if spec is None or not s.is_by_route:
@@ -63,7 +63,7 @@ def because(s: Situation) -> str:
     return f": {waits}" if waits else ""
 
 
-def _asked(s: Situation, test: AbTestStatus, follows: Outcome) -> str:
+def _asked(s: Situation, test: AbTestStatus, follows: AbTestOutcome) -> str:
     """What only a person can do now."""
     if follows == "ask":
         return "; the actions promote, abort and retry say what follows"
@@ -128,7 +128,7 @@ def not_judged(status: AbTestStatus, why: str, now: datetime) -> AbTestStatus:
     return status.model_copy(update={"last_sample_at": now, "message": message})
 
 
-def outcome(status: AbTestStatus, *, auto_promote: bool) -> Outcome:
+def outcome(status: AbTestStatus, *, auto_promote: bool) -> AbTestOutcome:
     """What follows: without a winner, or where nothing is promoted by itself, a person is asked."""
     if status.result is None:
         return "running"

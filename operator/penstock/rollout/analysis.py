@@ -1,7 +1,7 @@
 """Whether a new revision does well, from what its pods count themselves: no Prometheus is needed.
 
 A pod's metrics are `parse`d to Counters; two measurements of a slot's pods make a Window; a Window is `judge`d; the
-verdicts are `record`ed, and their `outcome` ends the analysis. First what a step makes of that, then the checks.
+results are `record`ed, and their `outcome` ends the analysis. First what a step makes of that, then the checks.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from penstock.observed.counters import Window, quantile
 from penstock.rollout import rollback
 from penstock.rollout.decision import Asks, Decision, Situation
 
-Verdict = Literal["success", "failure", "inconclusive"]
-Outcome = Literal["running", "passed", "failed", "no-data"]
+MeasurementResult = Literal["success", "failure", "inconclusive"]
+AnalysisOutcome = Literal["running", "passed", "failed", "no-data"]
 
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _COMPARED: Final = "p95"
@@ -29,11 +29,11 @@ NO_DATA: Final = "the analysis has seen too few requests: it waits for traffic, 
 class Measurement:
     """What one measurement has shown."""
 
-    verdict: Verdict
+    result: MeasurementResult
     message: str
 
 
-def analysed(s: Situation, spec: Analysis | None) -> tuple[Situation, datetime | None, Outcome]:
+def analysed(s: Situation, spec: Analysis | None) -> tuple[Situation, datetime | None, AnalysisOutcome]:
     """The analysis with what this pass has looked at, when to measure again, and what it says."""
     if spec is None:
         return s, None, "passed"
@@ -46,12 +46,12 @@ def analysed(s: Situation, spec: Analysis | None) -> tuple[Situation, datetime |
     elif measured is not None:
         stable = f"revision {s.recorded.stable_revision}" if s.recorded.stable_revision else _STABLE
         status = record(status, judge(*measured, spec, stable=stable), s.now)
-    verdict = outcome(status, spec, s.now)
+    found = outcome(status, spec, s.now)
     # What has passed is looked at as long as its step or its hold lasts: it may fail yet.
     return (
         s.remembering(analysis=status),
-        next_measurement_at(status, spec) if verdict != "failed" else None,
-        verdict,
+        next_measurement_at(status, spec) if found != "failed" else None,
+        found,
     )
 
 
@@ -81,7 +81,7 @@ def judge(new: Window, old: Window, spec: Analysis, *, stable: str = _STABLE) ->
 
 def tells(new: Window, old: Window, spec: Analysis) -> bool:
     """Whether a measurement proves anything: one that does not is to be added to the next one."""
-    return judge(new, old, spec).verdict != "inconclusive"
+    return judge(new, old, spec).result != "inconclusive"
 
 
 def rise_in_refusals(new: Window, old: Window, limit: float, *, stable: str) -> str | None:
@@ -102,11 +102,11 @@ def record(before: AnalysisStatus | None, measurement: Measurement | None, now: 
         "success": {"successes": was.successes + 1},
         "failure": {"failures": was.failures + 1},
         "inconclusive": {"inconclusive": was.inconclusive + 1},
-    }[measurement.verdict]
+    }[measurement.result]
     return was.model_copy(update={**counted, "last_sample_at": now, "message": measurement.message})
 
 
-def outcome(status: AnalysisStatus, spec: Analysis, now: datetime) -> Outcome:
+def outcome(status: AnalysisStatus, spec: Analysis, now: datetime) -> AnalysisOutcome:
     """What the measurements so far come to. `onNoData` promotes only time without any data: a failed one is data."""
     if status.failures >= spec.failure_limit:
         return "failed"

@@ -37,7 +37,7 @@ def forward(s: Situation) -> Decision:
 def is_under_way(s: Situation) -> bool:
     """The pods that share the traffic are this rollout's: they were tested before they got any.
 
-    Pods whose Deployment somebody has deleted from above them are its own again when it is back.
+    Pods whose Deployment was deleted with --cascade=orphan are its own again when it is back.
     """
     is_its_own = s.incoming is not None or s.idle is None
     return s.recorded.strategy == "Canary" and s.recorded.shared_revision == s.current and is_its_own

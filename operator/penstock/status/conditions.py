@@ -85,13 +85,13 @@ def _why_failed(decision: Decision) -> Reason:
     return Reason(reason) if reason in tuple(Reason) else Reason.ROLLED_BACK
 
 
-Verdict = tuple[ConditionStatus, Reason, str]
+StatusAndReason = tuple[ConditionStatus, Reason, str]  # of one condition, and its message
 
 
 def conditions(facts: Facts, now: datetime) -> list[meta.Condition]:
     """All six, in a fixed order; one whose status did not change keeps its time."""
     ready = _ready(facts)
-    verdicts: dict[Condition, Verdict] = {
+    values: dict[Condition, StatusAndReason] = {
         Condition.READY: ready,
         Condition.PREDICTOR_READY: ready,
         Condition.PROGRESSING: _progressing(facts),
@@ -100,7 +100,7 @@ def conditions(facts: Facts, now: datetime) -> list[meta.Condition]:
         Condition.STALLED: _stalled(facts),
     }
     service = facts.seen.service
-    new = [_condition(kind, verdict, service.metadata.generation, now) for kind, verdict in verdicts.items()]
+    new = [_condition(kind, value, service.metadata.generation, now) for kind, value in values.items()]
     return meta.keep_times(service.status.conditions, new)
 
 
@@ -108,15 +108,15 @@ def undecided(
     old: Sequence[meta.Condition], problem: Problem, generation: int, now: datetime, *, is_serving: bool
 ) -> list[meta.Condition]:
     """The conditions after a pass that came to no decision: all else stays as it was last reported."""
-    stalled: Verdict = ("True", problem.reason, problem.message)
-    ready: Verdict = ("True", Reason.READY, "a pod answers") if is_serving else ("False", *stalled[1:])
-    verdicts = {Condition.READY: ready, Condition.PREDICTOR_READY: ready, Condition.STALLED: stalled}
-    new = by_type(old) | {kind: _condition(kind, verdict, generation, now) for kind, verdict in verdicts.items()}
+    stalled: StatusAndReason = ("True", problem.reason, problem.message)
+    ready: StatusAndReason = ("True", Reason.READY, "a pod answers") if is_serving else ("False", *stalled[1:])
+    values = {Condition.READY: ready, Condition.PREDICTOR_READY: ready, Condition.STALLED: stalled}
+    new = by_type(old) | {kind: _condition(kind, value, generation, now) for kind, value in values.items()}
     return meta.keep_times(old, new.values())
 
 
-def _condition(kind: Condition, verdict: Verdict, generation: int, now: datetime) -> meta.Condition:
-    status, reason, message = verdict
+def _condition(kind: Condition, value: StatusAndReason, generation: int, now: datetime) -> meta.Condition:
+    status, reason, message = value
     return meta.Condition(
         type=kind,
         status=status,
@@ -131,7 +131,7 @@ def by_type(found: Iterable[meta.Condition]) -> dict[str, meta.Condition]:
     return {condition.type: condition for condition in found}
 
 
-def _ready(facts: Facts) -> Verdict:
+def _ready(facts: Facts) -> StatusAndReason:
     if facts.is_serving:
         return "True", Reason.READY, _proof(facts.seen.service.spec.predictor)
     if facts.scale.off is not None:
@@ -158,7 +158,7 @@ _OFF = {
 }
 
 
-def _progressing(facts: Facts) -> Verdict:
+def _progressing(facts: Facts) -> StatusAndReason:
     decision = facts.decision
     ended = _why_it_ended(decision)
     if ended is not None:
@@ -170,7 +170,7 @@ def _progressing(facts: Facts) -> Verdict:
     return "True", Reason.ROLLOUT_IN_PROGRESS, decision.message
 
 
-def _autoscaling_active(facts: Facts) -> Verdict:
+def _autoscaling_active(facts: Facts) -> StatusAndReason:
     service = facts.seen.service
     if facts.scale.off is not None:
         return "False", facts.scale.off, _OFF[facts.scale.off]
@@ -201,7 +201,7 @@ def _pods(number: int) -> str:
     return "1 pod" if number == 1 else f"{number} pods"
 
 
-def _reconciling(facts: Facts) -> Verdict:
+def _reconciling(facts: Facts) -> StatusAndReason:
     if facts.paused is not None:
         why = f": {facts.paused}" if facts.paused else ""
         return "False", Reason.PAUSED_BY_USER, f"the annotation {ANNOTATION_PAUSED} keeps Penstock's hands off{why}"
@@ -212,7 +212,7 @@ def _reconciling(facts: Facts) -> Verdict:
     return "False", Reason.RECONCILED, "everything is as the spec asks"
 
 
-def _stalled(facts: Facts) -> Verdict:
+def _stalled(facts: Facts) -> StatusAndReason:
     if facts.stalled is None:
         return "False", Reason.RECONCILED, "nothing stands in the way"
     return "True", *facts.stalled
