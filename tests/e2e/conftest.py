@@ -15,7 +15,7 @@ from tests import models
 from tests.e2e import sharing
 from tests.e2e.service import Isvc, apply_secret
 from tests.harness import gateway as gateways
-from tests.harness import images, object_store, release
+from tests.harness import images, object_store, release, resource_metrics
 from tests.harness.cluster import Cluster
 from tests.harness.gateway import Gateway
 from tests.harness.release import Penstock
@@ -59,6 +59,13 @@ def gateway(cluster: Cluster) -> Gateway:
     """A Gateway for the routes of every test; only those that ask for it wait for its start."""
     with sharing.alone():
         return gateways.ensure(cluster)
+
+
+@pytest.fixture(scope="session")
+def resource_metrics_api(cluster: Cluster) -> None:
+    """What pods use of CPU and memory, for HPAs and `kubectl top`."""
+    with sharing.alone():
+        resource_metrics.ensure(cluster)
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.e2e import sharing, specs
 from tests.e2e.service import Isvc, eventually
 from tests.e2e.traffic import Traffic
 from tests.harness.release import Penstock
+
+pytestmark = pytest.mark.usefixtures("resource_metrics_api")
 
 
 @sharing.models

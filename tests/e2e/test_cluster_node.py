@@ -189,6 +189,7 @@ def test_a_sick_gpu_is_no_longer_offered(cluster: Cluster) -> None:
     assert eventually(lambda: cluster.kubectl("get", "nodes", query) == "2", within=20)
 
 
+@pytest.mark.usefixtures("resource_metrics_api")
 def test_the_metrics_api_knows_what_a_pod_uses(place: Namespace) -> None:
     place.pod("echo")
     place.wait_until_ready("echo")

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tests.harness import cluster, gateway, images, tools
+from tests.harness import cluster, gateway, images, resource_metrics, tools
 from tests.harness.progress import HarnessError, progress, tail
 
 
@@ -37,6 +37,8 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("image", help="its name, such as penstock/operator:1")
     route = commands.add_parser("gateway", help="start a Gateway on the running node cluster; prints its address")
     route.set_defaults(run=_gateway)
+    metrics = commands.add_parser("metrics", help="start metrics-server on the running node cluster")
+    metrics.set_defaults(run=_metrics)
     logs = _with_profile(commands.add_parser("logs", help="print the end of each component's log"), _logs)
     logs.add_argument("component", nargs="*", help="only these (default: all)")
     logs.add_argument("--lines", type=int, default=30, help="of each (default: 30)")
@@ -85,6 +87,10 @@ def _load_image(options: argparse.Namespace) -> None:
 def _gateway(_: argparse.Namespace) -> None:
     found = gateway.ensure(_running("node"))
     print(f"gateway {found.name} in namespace {found.namespace} at {found.url}")
+
+
+def _metrics(_: argparse.Namespace) -> None:
+    resource_metrics.ensure(_running("node"))
 
 
 def _logs(options: argparse.Namespace) -> None:

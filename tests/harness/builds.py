@@ -19,7 +19,8 @@ def build(scratch: Path, module: Path, packages: Sequence[str], *, ldflags: str,
     """
     go = golang.toolchain(scratch, module)
     programs = Path(tempfile.mkdtemp(dir=scratch, prefix="programs-"))
-    arguments = ("-v", "-ldflags", ldflags, "-o", f"{programs}/", *packages)
+    # The linker leaves debug information out (-w): so it need not be compiled.
+    arguments = ("-v", "-gcflags=all=-dwarf=false", "-ldflags", ldflags, "-o", f"{programs}/", *packages)
     log.write_text("")
     with step(f"fetching the Go modules of {title}; log: {log}", lambda: f"{_downloaded(log)} modules"):
         listed = _go(go, scratch, module, log, "list", "-deps", *packages)

@@ -1,4 +1,4 @@
-"""A real node: containerd, kubelet, kube-proxy, image registry, cluster DNS, metrics and two pretended GPUs."""
+"""A real node: containerd, kubelet, kube-proxy, image registry, cluster DNS and two pretended GPUs."""
 
 import time
 from pathlib import Path

@@ -17,9 +17,11 @@ def _tools() -> None:
 
 
 def _base_image() -> None:
-    from tests.harness import base_image, docker  # noqa: PLC0415
+    from tests.harness import base_image, docker, packages  # noqa: PLC0415
 
     if not docker.answers():
+        # The node's with them, for the same cluster: apt then waits for nobody later.
+        packages.ensure(packages.IMAGES | packages.NODE)
         base_image.ensure()
 
 

@@ -35,7 +35,7 @@ def _missing_for_a_node() -> str | None:
         return "a node needs root: containerd and the kubelet make namespaces, mounts and network interfaces"
     if _free_bytes() < NODE_FREE_BYTES and not (cache_dir() / "tools").exists():
         return f"a node's images need {NODE_FREE_BYTES >> 30} GiB free for {cache_dir()} (PENSTOCK_CACHE moves it)"
-    return _missing_for_builds("kubernetes", "etcd", "registry", "coredns", "metrics-server", "pause")
+    return _missing_for_builds("kubernetes", "etcd", "registry", "coredns", "pause")
 
 
 def _missing_for_builds(*names: str) -> str | None:

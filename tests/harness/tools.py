@@ -86,7 +86,7 @@ TOOLS = {
 # What the test tiers run.
 FOR_TESTS = tuple(name for name in TOOLS if name not in ("kind", "argo-rollouts"))
 # What `make demo` and a node cluster run.
-NODE_TOOLS = ("registry", "metrics-server", *(tool.name for tool in TOOLS.values() if tool.folder == "cluster"))
+NODE_TOOLS = ("registry", *(tool.name for tool in TOOLS.values() if tool.folder == "cluster"))
 
 
 def kubectl() -> Path:

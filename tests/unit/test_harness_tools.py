@@ -134,10 +134,10 @@ def test_the_end_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
     assert tail(log, 2) == "2\n3"
 
 
-# Of `build -v -ldflags FLAGS -o FOLDER/ PACKAGE…`: a program for each package.
+# Of `build -v -gcflags=FLAGS -ldflags FLAGS -o FOLDER/ PACKAGE…`: a program for each package.
 _BUILD = """[ "$1" = list ] && exit
 mkdir -p "$GOCACHE"
-folder=$6; shift 6
+folder=$7; shift 7
 for package in "$@"; do echo built > "$folder${package##*/}"; done"""
 
 
