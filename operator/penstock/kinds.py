@@ -47,6 +47,8 @@ ACCESS_REVIEW: Final = Kind("SubjectAccessReview", "authorization.k8s.io/v1", "s
 CHILDREN: Final = (CONTROLLER_REVISION, DEPLOYMENT, SERVICE, AUTOSCALER, DISRUPTION_BUDGET, HTTP_ROUTE)
 # Those that a cluster may well not know: others define them.
 OPTIONAL: Final = frozenset({HTTP_ROUTE})
+# Those that only few services need, or only some plans: nothing else waits until they can be read.
+NOT_WAITED_FOR: Final = OPTIONAL | {RESOURCE_QUOTA}
 BY_NAME: Final = {
     kind.name: kind for kind in (INFERENCE_SERVICE, *CHILDREN, POD, NODE, RESOURCE_QUOTA, ENDPOINT_SLICE, EVENT, LEASE)
 }

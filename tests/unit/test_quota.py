@@ -1,20 +1,29 @@
 """What the ResourceQuotas of a namespace leave for more pods of a service, and how Auto counts with it."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from penstock import errors
 from penstock.capacity import placement
 from penstock.capacity.free import Capacity
 from penstock.capacity.quota import Quota, project_quota
 from penstock.capacity.requests import PodRequests, project_pod, requests
 from penstock.kinds import RESOURCE_QUOTA
+from penstock.kube.api_server import ApiServer
+from penstock.metrics import Metrics, Snapshot
+from penstock.names import Slot
 from penstock.rollout.plan import Plan, plan
+from penstock.slot_plan import SlotPlan
+from penstock.watch.reflector import Reflector
 from penstock.watch.store import ObjectId, Store
 
-from tests.builders import capacity_of
+from tests.builders import T0, capacity_of
+from tests.simulated_cluster import Cluster
 
 GPU = "nvidia.com/gpu"
 
@@ -177,12 +186,112 @@ def test_pods_stay_where_a_quota_allows_no_new_one_even_without_them() -> None:
     )
 
 
-def test_pods_without_gpus_go_by_the_pace_of_the_spec_where_a_quota_allows_no_second_set() -> None:
+@pytest.mark.parametrize(
+    ("own", "wanted", "allowed", "way"),
+    [
+        pytest.param(1, 1, 1, "Recreate", id="the only pod"),
+        pytest.param(2, 2, 2, "RollingUpdate", id="two of two"),
+        pytest.param(2, 5, 2, "RollingUpdate", id="an autoscaler wants more than is allowed"),
+        pytest.param(8, 12, 9, "RollingUpdate", id="one more is allowed, and many more are wanted"),
+    ],
+)
+def test_a_full_quota_holds_up_no_update_of_pods_without_gpus(own: int, wanted: int, allowed: int, way: str) -> None:
     spec = {"containers": [{"resources": {"requests": {"cpu": "1"}}}]}
-    place = a_place(0, a_quota({"pods": "2"}, {"pods": "2"}), own=2, spec=spec)
-    assert planned(place, 2, spec) == Plan(
-        "RollingUpdate", None, "RollingUpdate: 0 of 2 pods left in the quota team, a second set needs 2"
+    place = a_place(0, a_quota({"pods": str(allowed)}, {"pods": str(own)}), own=own, spec=spec)
+    found = planned(place, wanted, spec)
+    assert (found.way, f"{allowed - own} of {allowed} pods left in the quota team" in found.message) == (way, True)
+
+    cluster, now = Cluster(nodes=[50], quota=allowed), T0
+    cluster.write(Slot.BLUE, SlotPlan("v1", own))
+    for revision in ("v1", "v2"):
+        # As many as have room come first; the autoscaler's others come after them.
+        plan = SlotPlan(revision, own, found.way, found.max_surge) if revision == "v2" else SlotPlan(revision, own)
+        cluster.write(Slot.BLUE, plan)
+        for _ in range(40):
+            cluster.let_the_controllers_act()
+            cluster.let_the_nodes_act(now)
+    assert {pod.revision for pod in cluster.pods} == {"v2"}
+
+
+def test_a_pod_outside_the_scopes_of_a_quota_gives_nothing_back_to_it() -> None:
+    quota = a_quota({f"requests.{GPU}": "4"}, {f"requests.{GPU}": "4"}, **scoped("In", "high"))
+    place = a_place(8, quota, own=1, spec=asking(priorityClassName="low"))
+    assert planned(place, 1, asking(priorityClassName="high")).message == (
+        f"BlueGreen: no new pod is allowed even without the old ones (0 of 4 requests.{GPU} left in the quota team, "
+        "a pod needs 1): what serves stays as it is"
     )
+
+
+def test_what_a_limit_range_gave_the_old_pods_it_will_give_the_new_ones() -> None:
+    defaulted = {"containers": [{"resources": {"requests": {"cpu": "2"}, "limits": {GPU: "1"}}}]}
+    place = a_place(8, a_quota({"requests.cpu": "2"}, {"requests.cpu": "2"}), own=1, spec=defaulted)
+    assert planned(place, 1).way == "Recreate"
+
+
+def test_pods_take_turns_only_where_even_the_smallest_make_room_for_new_ones() -> None:
+    nodes, pods = [a_node(20)], [a_pod("a", asking(1)), a_pod("b", asking(1)), a_pod("c", asking(4))]
+    place = capacity_of(nodes, pods)
+    place.put_quota(project_quota(a_quota({f"requests.{GPU}": "7"}, {f"requests.{GPU}": "6"})))
+    assert not place.room("ml", asking(2), list(place.pods), serving=3).can_take_turns
+    on_the_node = capacity_of([a_node(7)], pods)
+    assert not on_the_node.room("ml", asking(2), list(on_the_node.pods), serving=3).can_take_turns
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param(None, id="no status"),
+        pytest.param({"hard": None, "used": None}, id="nulls"),
+        pytest.param({"hard": {"pods": "weird"}, "used": {"pods": "0"}}, id="no quantity"),
+        pytest.param({"hard": {"pods": None}, "used": {"pods": "0"}}, id="a null for a quantity"),
+    ],
+)
+def test_a_quota_that_makes_no_sense_limits_nothing(status: Any) -> None:
+    spec = {"scopes": None, "scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass"}]}}
+    obj = {"metadata": {"name": "team", "namespace": "ml"}, "spec": spec, "status": status}
+    assert project_quota(obj).limits == ()
+
+
+@pytest.mark.parametrize(
+    ("resources", "is_best_effort"),
+    [
+        ({"limits": {GPU: "1"}}, True),
+        ({"limits": {"cpu": "1"}, "requests": {"cpu": "0"}}, False),
+        ({"requests": {"memory": "1Gi"}}, False),
+        ({"requests": {"cpu": "0"}}, True),
+    ],
+)
+def test_best_effort_is_what_asks_for_neither_cpu_nor_memory(
+    resources: dict[str, Any], *, is_best_effort: bool
+) -> None:
+    assert a_pod("one", {"containers": [{"resources": resources}]}).is_best_effort is is_best_effort
+
+
+class Forbidden:
+    """An API server that shows no quotas to us."""
+
+    async def pages(self, *args: object, **options: object) -> AsyncIterator[Any]:
+        raise errors.Rejected(403, "Forbidden", "resourcequotas is forbidden")
+        yield
+
+    async def watch(self, *args: object, **options: object) -> AsyncIterator[Any]:
+        raise AssertionError("nothing was listed")
+        yield
+
+
+def test_an_operator_that_may_not_read_quotas_works_without_them() -> None:
+    async def look() -> Store:
+        store = Store()
+        store.put(RESOURCE_QUOTA, a_quota({"pods": "0"}))
+        nothing = Metrics(lambda: Snapshot(is_leader=True, queue_depth=0, services_by_phase={}, objects_by_kind={}))
+        server = cast("ApiServer", Forbidden())
+        reflector = Reflector(server, store, RESOURCE_QUOTA, enqueue=lambda _: None, metrics=nothing)
+        task = asyncio.create_task(reflector.run())
+        await asyncio.wait_for(reflector.is_synced.wait(), timeout=5)
+        task.cancel()
+        return store
+
+    assert asyncio.run(look()).capacity.quotas == {}
 
 
 def count(place: Capacity, hard: Decimal, resource: str) -> None:

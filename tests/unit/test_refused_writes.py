@@ -109,8 +109,8 @@ def target_port(place: Place, name: str = "chat") -> str:
     return found
 
 
-def of_a_foreign_server(**options: Any) -> Place:
-    place = Place(rollout={"strategy": "RollingUpdate"}, **options)
+def of_a_foreign_server(*, history: int = 10) -> Place:
+    place = Place(rollout={"strategy": "RollingUpdate", "revisionHistoryLimit": history})
     place.predictor = {"minReplicas": 2, **serving_on("web")}
     place.edit()
     return place
@@ -145,3 +145,45 @@ async def test_requests_follow_the_pods_that_answer_when_a_port_gets_another_nam
     place.cluster.remove(POD, "chat-blue-0")
     await place.look()
     assert target_port(place) == "api"  # One of two, and the others go.
+
+
+async def test_the_port_does_not_turn_before_the_template_where_there_are_no_pods() -> None:
+    place = of_a_foreign_server()
+    await place.look()
+    refuse(place, "Deployment", DENIED)
+    place.edit(**serving_on("api"))
+    for _ in range(3):
+        await place.look()
+        assert [call for call in place.cluster.writes if call[1] == "Service"] == []
+    assert target_port(place) == "web"
+
+
+async def test_a_pod_that_drains_keeps_its_port_until_a_new_one_answers() -> None:
+    place = of_a_foreign_server()
+    await place.look()
+    place.roll_out(pods=1)
+    await place.settle()
+    place.edit(**serving_on("api"))
+    await place.look()
+    old = place.child("Pod", "chat-blue-0")
+    place.cluster.put(POD, {**old, "metadata": {**old["metadata"], "deletionTimestamp": "2026-01-01T12:00:00Z"}})
+    await place.look()
+    assert target_port(place) == "web"
+
+
+async def test_the_port_of_pods_that_answer_outlives_the_history() -> None:
+    place = of_a_foreign_server(history=1)
+    await place.look()
+    place.roll_out(pods=2)
+    await place.settle()
+    place.edit(**serving_on("api"))
+    await place.look()
+    labels = place.child("Deployment", "chat-blue")["spec"]["template"]["metadata"]["labels"]
+    for number in range(2):
+        place.cluster.remove(POD, f"chat-blue-{number}")
+        place.cluster.put(POD, a_ready_pod(f"new-{number}", labels))
+    await place.look()
+    place.edit(**serving_on("grpc"))
+    for _ in range(3):
+        await place.look()
+        assert target_port(place) == "api"

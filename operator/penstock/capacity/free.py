@@ -91,9 +91,10 @@ class Capacity:
 
         Costs O(nodes + own): what the own pods request is subtracted node by node, and nothing is copied.
         """
-        asked, sites, placed = requests.requests(pod_spec), self._sites(pod_spec), self._placed(own)
+        pod = requests.of_spec(pod_spec, namespace)
+        asked, sites, placed = pod.requests, self._sites(pod_spec), self._placed(own)
         without_own = [self._vacated(site, placed.get(site.node.name, [])) for site in sites]
-        allowed = self._allowance(namespace, pod_spec, asked, own)
+        allowed = self._allowance(pod, own)
         return Room(
             fit=room.fit(asked, sites),
             fit_without_own=room.fit(asked, without_own),
@@ -105,12 +106,10 @@ class Capacity:
             allowance=allowed,
         )
 
-    def _allowance(
-        self, namespace: str, pod_spec: Mapping[str, Any], asked: Amounts, own: Collection[PodKey]
-    ) -> Allowance | None:
+    def _allowance(self, pod: PodRequests, own: Collection[PodKey]) -> Allowance | None:
         # A pod that waits for a node counts to its quota all the same.
-        given_back = [self.pods[key].requests for key in set(own) if key in self.pods]
-        return quota.allowance(self.quotas.get(namespace, {}).values(), pod_spec, asked, given_back)
+        known = [self.pods[key] for key in set(own) if key in self.pods]
+        return quota.allowance(self.quotas.get(pod.namespace, {}).values(), pod, known)
 
     def _sites(self, pod_spec: Mapping[str, Any]) -> list[Site]:
         found = ((node, placement.obstacle(pod_spec, node)) for node in self.nodes.values())
@@ -141,13 +140,24 @@ class Capacity:
         One alone is not enough. With 3 pods of 1 GPU on a node with 4, a new one of 2 fits when the first has gone;
         the second would go for nothing.
         """
-        open_sites = {site.node.name: site for site in sites if site.obstacle is None}
+        open_nodes = {site.node.name: site.node for site in sites if site.obstacle is None}
         return all(
-            node in open_sites
-            and requests.copies(asked, self._vacated(open_sites[node], pods).free) >= len(pods)
-            and all(requests.copies(asked, self._vacated(open_sites[node], [pod]).free) >= 1 for pod in pods)
+            node in open_nodes
+            and all(
+                requests.can_take_turns(
+                    self._surely_free(open_nodes[node], resource),
+                    [pod.requests.get(resource, ZERO) for pod in pods],
+                    need,
+                )
+                for resource, need in asked.items()
+            )
             for node, pods in placed.items()
         )
+
+    def _surely_free(self, node: Node, resource: str) -> Decimal:
+        """Below zero on a node that is overcommitted; nothing above it where unseen pods may have it."""
+        left = node.allocatable.get(resource, ZERO) - self.requested(node.name).get(resource, ZERO)
+        return left if self.sees_all_pods else min(left, ZERO)
 
     def _give_back(self, node: str, amounts: Amounts) -> None:
         used = self._used[node]

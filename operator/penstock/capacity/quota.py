@@ -5,15 +5,18 @@ pkg/quota/v1/evaluator/core/pods.go. Quotas of limits, and those with a scope th
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
 from penstock import quantity
-from penstock.capacity.requests import PODS, ZERO, Amounts
+from penstock.capacity import requests
+from penstock.capacity.requests import PODS, ZERO, Amounts, PodRequests
 
 # A quota names these as a pod does; of all other resources it counts `requests.<name>` alone.
 _ALSO_PLAIN: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
+# What a LimitRange may add to a pod that does not say it.
+_DEFAULTED: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
 _OF_PODS: Final = frozenset({PODS, "count/pods"})
 
 
@@ -67,49 +70,63 @@ def project_quota(obj: Mapping[str, Any]) -> Quota:
     """Return the projection of a v1 ResourceQuota; what its controller has not counted yet limits nothing."""
     metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
     hard, used = status.get("hard") or {}, status.get("used") or {}
-    limits = (
-        Limit(resource, name, quantity.parse(hard[name]), quantity.parse(used[name]))
-        for name in sorted(hard.keys() & used.keys())
-        if (resource := _resource(name)) is not None
-    )
+    limits = (_limit(name, hard[name], used[name]) for name in sorted(hard.keys() & used.keys()))
     selected = (spec.get("scopeSelector") or {}).get("matchExpressions") or []
     scopes = [Scope(name) for name in spec.get("scopes") or []]
-    scopes += [Scope(each["scopeName"], each["operator"], tuple(each.get("values") or [])) for each in selected]
-    return Quota(metadata["namespace"], metadata["name"], tuple(limits), tuple(scopes))
+    scopes += [
+        Scope(each["scopeName"], each.get("operator", "Exists"), tuple(each.get("values") or [])) for each in selected
+    ]
+    return Quota(metadata["namespace"], metadata["name"], tuple(each for each in limits if each), tuple(scopes))
 
 
-def allowance(
-    quotas: Iterable[Quota], pod_spec: Mapping[str, Any], asked: Amounts, own: Sequence[Amounts]
-) -> Allowance | None:
-    """Return what the quotas leave for pods that ask for so much, or None if they limit no such pod.
+def _limit(name: str, hard: Any, used: Any) -> Limit | None:
+    resource = _resource(name)
+    try:
+        return None if resource is None else Limit(resource, name, quantity.parse(hard), quantity.parse(used))
+    except ValueError:
+        return None  # Of a later Kubernetes: no reason to look after nobody's services.
 
-    `own` is what each of the pods that may be replaced requests.
-    """
+
+def allowance(quotas: Iterable[Quota], pod: PodRequests, own: Sequence[PodRequests]) -> Allowance | None:
+    """Return what the quotas leave for more such pods, or None if they limit none; `own` are those to be replaced."""
+    asked = _as_admitted(pod, own)
     found = [
-        _allowed(each.name, limit, asked[limit.resource], own)
+        _allowed(each, limit, asked[limit.resource], own)
         for each in quotas
-        if _is_for(each, pod_spec, asked)
+        if _is_for(each, pod)
         for limit in each.limits
         if limit.resource in asked
     ]
     if not found:
         return None
     tightest = min(found, key=lambda each: (each.more, each.without_own))
-    return Allowance(
-        more=tightest.more,
+    return replace(
+        tightest,
         without_own=min(each.without_own for each in found),
         can_take_turns=all(each.can_take_turns for each in found),
-        quota=tightest.quota,
-        limit=tightest.limit,
-        need=tightest.need,
     )
 
 
-def _allowed(quota: str, limit: Limit, need: Decimal, own: Sequence[Amounts]) -> Allowance:
-    given_back = [amounts.get(limit.resource, ZERO) for amounts in own]
-    without_own = _copies(limit.left + sum(given_back, ZERO), need)
-    can_take_turns = all(limit.left + each >= need for each in given_back) and without_own >= len(own)
-    return Allowance(_copies(limit.left, need), without_own, can_take_turns, quota, limit, need)
+def _as_admitted(pod: PodRequests, own: Sequence[PodRequests]) -> Amounts:
+    """What the pod will request: a LimitRange gives the new ones what it gave those that are there."""
+    defaults = {
+        resource: max((each.requests.get(resource, ZERO) for each in own), default=ZERO)
+        for resource in _DEFAULTED - pod.requests.keys()
+    }
+    return {**pod.requests, **{resource: amount for resource, amount in defaults.items() if amount > 0}}
+
+
+def _allowed(quota: Quota, limit: Limit, need: Decimal, own: Sequence[PodRequests]) -> Allowance:
+    # A pod outside the quota's scopes gives nothing back to it.
+    given_back = [each.requests.get(limit.resource, ZERO) if _is_for(quota, each) else ZERO for each in own]
+    return Allowance(
+        more=_copies(limit.left, need),
+        without_own=_copies(limit.left + sum(given_back, ZERO), need),
+        can_take_turns=requests.can_take_turns(limit.left, given_back, need),
+        quota=quota.name,
+        limit=limit,
+        need=need,
+    )
 
 
 def _copies(left: Decimal, need: Decimal) -> int:
@@ -125,20 +142,19 @@ def _resource(name: str) -> str | None:
     return name.removeprefix("requests.") if name.startswith("requests.") else None
 
 
-def _is_for(quota: Quota, pod_spec: Mapping[str, Any], asked: Amounts) -> bool:
-    return all(_matches(scope, pod_spec, asked) for scope in quota.scopes)
+def _is_for(quota: Quota, pod: PodRequests) -> bool:
+    return all(_matches(scope, pod) for scope in quota.scopes)
 
 
-def _matches(scope: Scope, pod_spec: Mapping[str, Any], asked: Amounts) -> bool:
+def _matches(scope: Scope, pod: PodRequests) -> bool:
     match scope.name:
         # A Deployment's pods have no deadline.
         case "NotTerminating":
             return True
         case "BestEffort" | "NotBestEffort":
-            is_best_effort = not {"cpu", "memory"} & asked.keys()
-            return is_best_effort is (scope.name == "BestEffort")
+            return pod.is_best_effort is (scope.name == "BestEffort")
         case "PriorityClass":
-            return _selects(scope, pod_spec.get("priorityClassName") or None)
+            return _selects(scope, pod.priority_class)
     return False
 
 

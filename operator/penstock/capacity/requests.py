@@ -3,9 +3,10 @@
 All amounts are in the resource's base unit: cores, bytes, devices.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 from penstock import quantity
@@ -26,6 +27,8 @@ class PodRequests:
     name: str
     node: str | None
     requests: Amounts
+    priority_class: str | None = None
+    is_best_effort: bool = False  # no container asks for CPU or memory
 
     @property
     def key(self) -> PodKey:
@@ -37,7 +40,19 @@ def project_pod(obj: Mapping[str, Any]) -> PodRequests | None:
     if obj.get("status", {}).get("phase") in ("Succeeded", "Failed"):
         return None
     metadata, spec = obj["metadata"], obj["spec"]
-    return PodRequests(metadata["namespace"], metadata["name"], spec.get("nodeName"), requests(spec))
+    return of_spec(spec, metadata["namespace"], metadata["name"], node=spec.get("nodeName"))
+
+
+def of_spec(pod_spec: Mapping[str, Any], namespace: str, name: str = "", *, node: str | None = None) -> PodRequests:
+    """Return what a pod of this v1 PodSpec requests."""
+    return PodRequests(
+        namespace,
+        name,
+        node,
+        requests(pod_spec),
+        priority_class=pod_spec.get("priorityClassName") or None,
+        is_best_effort=_is_best_effort(pod_spec),
+    )
 
 
 def requests(pod_spec: Mapping[str, Any]) -> dict[str, Decimal]:
@@ -72,6 +87,21 @@ def added(*many: Amounts) -> dict[str, Decimal]:
 def copies(asked: Amounts, free: Amounts) -> int:
     """Return how many pods that ask for so much go into what is free."""
     return min(int(free.get(resource, ZERO) // amount) for resource, amount in asked.items())
+
+
+def can_take_turns(left: Decimal, given_back: Sequence[Decimal], need: Decimal) -> bool:
+    """Whether one goes and a new one comes, again and again, whichever goes first: the smallest, at worst."""
+    freed = accumulate(sorted(given_back))
+    return all(left + amount >= need * number for number, amount in enumerate(freed, start=1))
+
+
+def _is_best_effort(pod_spec: Mapping[str, Any]) -> bool:
+    """As https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/ says; a zero asks for nothing."""
+    containers = [*(pod_spec.get("initContainers") or []), *(pod_spec.get("containers") or []), pod_spec]
+    given = (
+        _amounts((each.get("resources") or {}).get(side)) for each in containers for side in ("requests", "limits")
+    )
+    return not any(amounts.get(resource, ZERO) > 0 for amounts in given for resource in ("cpu", "memory"))
 
 
 def _asked(holder: Mapping[str, Any]) -> dict[str, Decimal]:

@@ -180,7 +180,7 @@ class Reconciler:
             annotations=_remembered(facts),
             is_shared=decision.is_shared,
             routes=Routes(decision.shares, decision.variant),
-            answering=_answering(gathered.seen, decision, stored),
+            ports=_ports(gathered.seen, decision, stored),
         )
         # While the spec is refused nothing is taken away: what runs goes on as it did.
         refused = await self._apply(service, plan, guard=switched, prunes=gathered.problem is None)
@@ -316,6 +316,7 @@ def _stored(gathered: Gathered, decision: Decision) -> dict[str, Stored]:
         rolled_out.previous_rolledout_revision,
         *(pods.revision for pods in decision.slots.values()),
         *(found.revision for found in gathered.seen.slots.values()),
+        *(pod.revision for pod in gathered.seen.pods if not pod.is_leaving),
     }
     limit = service.spec.rollout.revision_history_limit
     return history.kept(
@@ -323,13 +324,27 @@ def _stored(gathered: Gathered, decision: Decision) -> dict[str, Stored]:
     )
 
 
-def _answering(seen: Seen, decision: Decision, stored: Mapping[str, Stored]) -> dict[Slot, str]:
-    """The revision that most of a slot's pods that answer have; the wanted one where another has no more than it."""
+def _ports(seen: Seen, decision: Decision, stored: Mapping[str, Stored]) -> dict[Slot, str]:
+    """The port on which most of a slot's pods answer; the wanted one where as many do.
+
+    Where none answers, that of those which still might: they are on their way out, or were up and may be again. Where
+    there are none, that of the Deployment as it is: a new template may be refused.
+    """
     found = {}
-    for slot, pods in decision.slots.items():
-        answer = Counter(pod.revision for pod in seen.ready(slot) if pod.revision in stored)
-        if answer:
-            found[slot] = max(answer, key=lambda revision: (answer[revision], revision == pods.revision))
+    for slot, wanted in decision.slots.items():
+        mine = [pod for pod in seen.pods if pod.slot == slot and pod.revision in stored]
+        answering = (
+            [pod for pod in mine if pod.could_answer],
+            [pod for pod in mine if pod.is_ready],
+            [pod for pod in mine if pod.is_started and not pod.is_leaving],
+            [pod for pod in mine if not pod.is_leaving],
+        )
+        revisions = [pod.revision for pod in next(filter(None, answering), [])]
+        if not revisions and slot in seen.slots and seen.slots[slot].revision in stored:
+            revisions = [seen.slots[slot].revision]
+        port = children.serving_port(stored[wanted.revision].template)
+        ports = Counter(children.serving_port(stored[revision].template) for revision in revisions)
+        found[slot] = max(ports, key=lambda name: (ports[name], name == port), default=port)
     return found
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 from penstock import names
 from penstock.api.v1alpha1 import InferenceService
-from penstock.desired import autoscaler, deployment, disruption, gateway, history, service
+from penstock.desired import autoscaler, container, deployment, disruption, gateway, history, service
 from penstock.desired.gateway import Routes
 from penstock.desired.history import Stored
+from penstock.desired.serving import serving_container
 from penstock.kinds import Manifest
 from penstock.slot_plan import SlotPlan
 
@@ -23,22 +24,21 @@ class ServicePlan:
     annotations: Mapping[str, str] = field(default_factory=dict)  # of the active Service
     is_shared: bool = False  # the active Service selects both slots
     routes: Routes = field(default_factory=Routes)
-    answering: Mapping[names.Slot, str] = field(default_factory=dict)  # the revision of most pods that answer, by slot
+    ports: Mapping[names.Slot, str] = field(default_factory=dict)  # of the pods that answer, where that is another one
 
 
 def children(owner: InferenceService, plan: ServicePlan) -> list[Manifest]:
     """Every child that is wanted; what the service owns beyond these is to be deleted."""
-    template = _answering(plan, plan.active)
     selected = None if plan.is_shared else plan.active
     wanted = [history.controller_revision(owner, key, old.number, old.template) for key, old in plan.stored.items()]
     wanted += [
         deployment.deployment(owner, slot, pods, template=plan.stored[pods.revision].template)
         for slot, pods in plan.slots.items()
     ]
-    wanted.append(service.active(owner, selected, template=template, annotations=dict(plan.annotations)))
+    wanted.append(service.active(owner, selected, port=_port(plan, plan.active), annotations=dict(plan.annotations)))
     if plan.preview is not None and plan.preview in plan.slots:
-        wanted.append(service.preview(owner, plan.preview, template=_answering(plan, plan.preview)))
-    wanted += _behind_a_gateway(owner, plan, template)
+        wanted.append(service.preview(owner, plan.preview, port=_port(plan, plan.preview)))
+    wanted += _behind_a_gateway(owner, plan)
     if owner.spec.predictor.autoscales:
         wanted.append(autoscaler.autoscaler(owner))
     if disruption.is_wanted(sum(pods.replicas for slot, pods in plan.slots.items() if selected in (None, slot))):
@@ -46,20 +46,21 @@ def children(owner: InferenceService, plan: ServicePlan) -> list[Manifest]:
     return wanted
 
 
-def _behind_a_gateway(owner: InferenceService, plan: ServicePlan, template: Manifest) -> list[Manifest]:
+def _behind_a_gateway(owner: InferenceService, plan: ServicePlan) -> list[Manifest]:
     if owner.spec.gateway is None:
         return []
     slots = [
-        service.of_slot(owner, slot, template=_answering(plan, slot) if slot in plan.slots else template)
+        service.of_slot(owner, slot, port=_port(plan, slot if slot in plan.slots else plan.active))
         for slot in names.Slot
     ]
     return [*slots, gateway.http_route(owner, owner.spec.gateway, plan.routes)]
 
 
-def _answering(plan: ServicePlan, slot: names.Slot) -> Manifest:
-    """The template whose port a Service of the slot leads to: not the new one's before its pods answer.
+def _port(plan: ServicePlan, slot: names.Slot) -> str:
+    """Where a Service of the slot leads to: not to the new template's port before its pods answer there."""
+    return plan.ports.get(slot) or serving_port(plan.stored[plan.slots[slot].revision].template)
 
-    Pods are replaced in place one after the other, or not at all if their template is refused.
-    """
-    revision = plan.answering.get(slot, plan.slots[slot].revision)
-    return plan.stored[revision].template
+
+def serving_port(template: Manifest) -> str:
+    """The name of the port to which the pods of a template get their requests."""
+    return container.target_port(serving_container(template))

@@ -6,8 +6,8 @@
     none, but as many as serve fit in the places of all     Recreate: it interrupts the service, and says so
     not even those                                          BlueGreen: it waits for room, and what serves stays
 
-That is for pods with GPUs. Those without share their nodes with much else: where no second set fits, the pace is the
-spec's own, as long as the pods that it may stop make place for new ones.
+That is for pods with GPUs, and where a quota is the limit. Others share their nodes with much else: where no second set
+fits, the pace is the spec's own, as long as the pods that it may stop make place for new ones.
 """
 
 from dataclasses import dataclass, replace
@@ -108,11 +108,13 @@ def plan(strategy: Strategy, wanted: int, room: Room | None) -> Plan:
     if room.more >= wanted:
         found = _plan("BlueGreen", f"{_pods(room.more)}, a second set needs {wanted}")
     else:
-        found = _with_gpus(wanted, room) if room.is_for_gpus else _without_gpus(wanted, room)
+        # A quota forbids pods, as a node without free GPUs does; a node without free cores may yet get some.
+        is_tight = room.is_for_gpus or room.limited_by is not None
+        found = _where_it_is_tight(wanted, room) if is_tight else _without_gpus(wanted, room)
     return found if room.sees_all_pods else replace(found, message=f"{found.message} ({_UNSEEN})")
 
 
-def _with_gpus(wanted: int, room: Room) -> Plan:
+def _where_it_is_tight(wanted: int, room: Room) -> Plan:
     if room.more > 0:
         return _plan("RollingUpdate", _no_second_set(wanted, room), max_surge=1)
     if wanted > 1 and room.own > 1 and room.can_take_turns:

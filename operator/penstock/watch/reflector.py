@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from penstock import errors
-from penstock.kinds import OPTIONAL, Kind, Manifest
+from penstock.kinds import NOT_WAITED_FOR, OPTIONAL, RESOURCE_QUOTA, Kind, Manifest
 from penstock.kube.api_server import ApiServer
 from penstock.metrics import Metrics
 from penstock.watch.store import Key, Store, identify
@@ -24,7 +24,7 @@ Enqueue = Callable[[Iterable[Key]], None]
 
 _LONGEST_PAUSE_SECONDS = 30.0
 _SHORTEST_WATCH_SECONDS = 0.5
-_PATIENT_WITH_OPTIONAL = 3  # attempts
+_PATIENCE = 3  # attempts
 
 
 class Reflector:
@@ -70,8 +70,10 @@ class Reflector:
                     self._without()
                 else:
                     log.warning("watch interrupted", kind=self.kind.name, error=str(error), attempt=failures)
-                if self.kind in OPTIONAL and failures >= _PATIENT_WITH_OPTIONAL:
-                    # The others must not wait for what few of them use.
+                if self.kind is RESOURCE_QUOTA and isinstance(error, errors.ApiError) and error.status == 403:
+                    # A plan without them is better than one with those of yesterday.
+                    self._without()
+                if self.kind in NOT_WAITED_FOR and failures >= _PATIENCE:
                     self.is_synced.set()
                 if isinstance(error, errors.ApiError) and not isinstance(error, errors.Throttled):
                     # Whatever the server means by it, a fresh list is right.
@@ -98,7 +100,7 @@ class Reflector:
         self.is_synced.set()
 
     def _without(self) -> None:
-        """The cluster does not serve this kind, for now."""
+        """The cluster does not serve this kind, or does not show it to us, for now."""
         self._enqueue(self._store.retain(self.kind, self.namespace, [], version=sys.maxsize))
         self.is_synced.set()
 
