@@ -1,11 +1,14 @@
 """Locks that two programs on one machine respect."""
 
 import fcntl
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.harness.progress import progress
+
+_LOOK_AGAIN_SECONDS = 0.2
 
 
 @contextmanager
@@ -20,6 +23,23 @@ def exclusive(path: Path, *, waiting: str = "") -> Iterator[None]:
             progress(waiting)
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def exclusive_unless(is_needless: Callable[[], bool], path: Path, *, waiting: str) -> Iterator[bool]:
+    """Holds the lock as `exclusive` does, but waits no longer than it is of use; yields whether it is held."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        is_told = False
+        while not is_needless():
+            if not _is_held(file.fileno()):
+                yield not is_needless()
+                return
+            if not is_told:
+                progress(waiting)
+                is_told = True
+            time.sleep(_LOOK_AGAIN_SECONDS)
+        yield False
 
 
 @contextmanager

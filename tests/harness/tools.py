@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.harness import builds
-from tests.harness.lock import exclusive
+from tests.harness.lock import exclusive_unless
 from tests.harness.progress import HarnessError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -68,11 +68,12 @@ TOOLS = {
         _of_the_cluster("coredns", {"coredns": "./coredns"}, minutes=0.5),
         _of_the_cluster("pause", {"pause": "./pause"}, minutes=0.1),
         _of_the_cluster("versitygw", {"versitygw": "./versitygw"}, minutes=1),
-        # With the others' Kubernetes packages it finds no model of its own types, and ends at its start.
-        Tool("metrics-server", {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"}, minutes=3),
+        # In the order in which the test tiers need them: each goes on when it has its own.
+        Tool("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, minutes=2),
         # Its telemetry does not go with that of the others.
         Tool("registry", {"registry": "penstock.dev/tools/registry"}, minutes=1),
-        Tool("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, minutes=2),
+        # With the others' Kubernetes packages it finds no model of its own types, and ends at its start.
+        Tool("metrics-server", {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"}, minutes=3),
         Tool("envoy-gateway", {"envoy-gateway": "github.com/envoyproxy/gateway/cmd/envoy-gateway"}, minutes=4),
         # For bench/rollouts.py alone.
         Tool(
@@ -129,17 +130,22 @@ def missing(*names: str) -> list[Tool]:
 
 
 def _build_missing(wanted: list[Tool]) -> None:
+    def absent() -> list[Tool]:
+        return missing(*(tool.name for tool in wanted))
+
     lock = cache_dir() / "tools" / "lock"
-    with exclusive(lock, waiting="waiting for another program that is building tools"):
-        absent = missing(*(tool.name for tool in wanted))
-        if not absent:
+    # Who builds may have more to build than others wait for.
+    with exclusive_unless(
+        lambda: not absent(), lock, waiting="waiting for another program that is building tools"
+    ) as is_held:
+        if not is_held:
             return
         _check_disk()
         scratch = cache_dir() / "go"
         scratch.mkdir(exist_ok=True)
         try:
-            for module in dict.fromkeys(tool.module for tool in absent):
-                _build([tool for tool in absent if tool.module == module], scratch)
+            for module in dict.fromkeys(tool.module for tool in absent()):
+                _build([tool for tool in absent() if tool.module == module], scratch)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 

@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,6 +126,18 @@ with exclusive(Path({str(path)!r}), waiting="waiting"):
         assert not mark.exists()
     other.communicate(timeout=10)
     assert mark.exists()
+
+
+def test_who_waits_for_one_tool_goes_on_while_its_builder_has_more_to_build(
+    recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del recipes
+    _use_compiler(tmp_path, monkeypatch, _BUILD)
+    # As if another process built all the rest.
+    with exclusive(tools.cache_dir() / "tools" / "lock"):
+        target = tools.folder(TOOLS["pause"])
+        threading.Timer(0.3, target.mkdir, kwargs={"parents": True}).start()
+        assert tools.ensure("pause") == {"pause": target / "pause"}
 
 
 def test_the_end_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
