@@ -98,12 +98,12 @@ class Objects:
 def a_service(
     name: str, namespace: str, *, annotations: dict[str, str] | None = None, model: Manifest | None = None, **spec: Any
 ) -> Manifest:
-    """An InferenceService for fake nodes. Further words are fields of the spec, those of the predictor among them.
+    """An InferenceService for fake nodes, by the defaults, Auto above all; only the hold of five minutes is none.
 
-    Its pods are replaced in place unless the rollout says otherwise: that is the shortest way to a new revision.
+    Further words are fields of the spec, those of the predictor among them.
     """
     own = {key: spec.pop(key) for key in ("replicas", "suspend", "disruption", "networking") if key in spec}
-    rollout = {"strategy": "RollingUpdate", **spec.pop("rollout", {})}
+    rollout = {"blueGreen": {"holdSeconds": 0}, **spec.pop("rollout", {})}
     predictor = {"model": MODEL | (model or {}), "tolerations": [TOLERATION], **copy.deepcopy(spec)}
     return {
         "apiVersion": INFERENCE_SERVICE.api_version,

@@ -1,5 +1,6 @@
 """Auto against real controllers and a node of its own: the way it takes by what there is room for, and its end."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.control_plane.test_operator_blue_green import (
 from tests.control_plane.test_operator_gpu import Pool, pool
 from tests.control_plane.test_operator_refusals import quota
 from tests.control_plane.waiting import eventually
+from tests.harness.cluster import Cluster
 
 __all__ = ["pool"]
 
@@ -95,12 +97,17 @@ def test_a_broken_first_revision_never_keeps_the_last_gpu_from_its_fix(
     assert found["status"]["rollout"]["plan"].startswith("Recreate: no revision was ever rolled out")
 
 
-def test_a_broken_first_revision_never_keeps_its_quota_from_the_fix(objects: Objects, name: str) -> None:
-    # Of this test's pods alone, for the namespace is everybody's.
-    quota(objects, name, {"pods": "2"}, of_priority="system-cluster-critical")
-    objects.serve(
-        name, minReplicas=2, rollout=auto(), priorityClassName="system-cluster-critical", **image("crash-loop")
-    )
+@pytest.fixture
+def priority(cluster: Cluster, name: str) -> Iterator[str]:
+    """A PriorityClass, and so a quota, of this test's pods alone: the namespace is everybody's."""
+    cluster.kubectl("create", "priorityclass", name, "--value=1000")
+    yield name
+    cluster.kubectl("delete", "priorityclass", name)
+
+
+def test_a_broken_first_revision_never_keeps_its_quota_from_the_fix(objects: Objects, name: str, priority: str) -> None:
+    quota(objects, name, {"pods": "2"}, of_priority=priority)
+    objects.serve(name, minReplicas=2, rollout=auto(), priorityClassName=priority, **image("crash-loop"))
     eventually(lambda: blockers(objects.service(name))["CrashLooping"])
     eventually(lambda: two_pods(objects, name))
     objects.edit(name, predictor=image("2"))
@@ -119,12 +126,12 @@ def test_a_broken_first_revision_never_keeps_its_quota_from_the_fix(objects: Obj
     ],
 )
 def test_a_quota_that_has_no_second_set_left_is_counted_like_a_node(
-    objects: Objects, pool: Pool, name: str, room: tuple[int, int], plan: str
+    objects: Objects, pool: Pool, name: str, priority: str, *, room: tuple[int, int], plan: str
 ) -> None:
     allowed, replicas = room
     pool.grow(8)
-    quota(objects, name, {"pods": str(allowed)}, of_priority="system-cluster-critical")
-    pool.serve(name, 1, rollout=auto(), minReplicas=replicas, priorityClassName="system-cluster-critical")
+    quota(objects, name, {"pods": str(allowed)}, of_priority=priority)
+    pool.serve(name, 1, rollout=auto(), minReplicas=replicas, priorityClassName=priority)
     eventually(lambda: serving(objects, name, "1"))
     objects.edit(name, predictor=image("2"))
     found = eventually(lambda: serving(objects, name, "2"))

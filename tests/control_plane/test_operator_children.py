@@ -1,14 +1,16 @@
 """Every child is kept as the service asks: our fields are restored, everybody else's stay."""
 
 import copy
+import json
 from typing import Any
 
 import pytest
-from penstock.kinds import AUTOSCALER, CONTROLLER_REVISION, DEPLOYMENT, DISRUPTION_BUDGET, SERVICE, Kind
+from penstock.kinds import AUTOSCALER, CONTROLLER_REVISION, DEPLOYMENT, DISRUPTION_BUDGET, POD, SERVICE, Kind
 
-from tests.control_plane.objects import Manifest, Objects, assert_condition
+from tests.control_plane.objects import Manifest, Objects, a_service, assert_condition
 from tests.control_plane.operator_process import Operator
 from tests.control_plane.waiting import eventually
+from tests.harness.cluster import Cluster
 
 pytestmark = pytest.mark.usefixtures("operator")
 
@@ -145,6 +147,35 @@ def test_the_objects_are_those_that_the_names_promise(objects: Objects, name: st
         "PodDisruptionBudget": [name],
         "ControllerRevision": [f"{name}-{revision}"],
     }
+
+
+NOBODY = {"runAsUser": None, "runAsGroup": None, "fsGroup": None}
+
+
+@pytest.mark.parametrize(
+    ("command", "is_there"),
+    [
+        pytest.param(["create"], False, id="create"),
+        pytest.param(["apply", "--server-side"], False, id="apply on the server's side"),
+        pytest.param(["replace"], True, id="replace"),
+    ],
+)
+def test_a_user_that_is_null_is_left_to_the_cluster(
+    cluster: Cluster, objects: Objects, name: str, command: list[str], *, is_there: bool
+) -> None:
+    if is_there:
+        objects.serve(name)
+        eventually(lambda: assert_users(objects, name, set(NOBODY)))
+    manifest = a_service(name, objects.namespace, securityContext=NOBODY)
+    cluster.kubectl(*command, "--filename=-", input=json.dumps(manifest))
+    eventually(lambda: assert_users(objects, name, set()))
+
+
+def assert_users(objects: Objects, name: str, named: set[str]) -> None:
+    """All pods are of one revision, which names these."""
+    assert_condition(objects.service(name), "Progressing", "False", "Stable")
+    pods = objects.all(POD, f"serving.penstock.dev/inferenceservice={name}")
+    assert [NOBODY.keys() & pod["spec"]["securityContext"].keys() for pod in pods] == [named]
 
 
 def broken_label() -> Manifest:

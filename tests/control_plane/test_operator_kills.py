@@ -40,7 +40,8 @@ def stable(objects: Objects, name: str, tag: str, replicas: int) -> None:
     assert_condition(found, "Stalled", "False")
     assert found["status"]["observedGeneration"] == found["metadata"]["generation"]
     assert found["status"]["replicas"] == found["status"]["readyReplicas"] == replicas
-    containers = objects.get(DEPLOYMENT, f"{name}-blue")["spec"]["template"]["spec"]["containers"]
+    slot = found["status"]["rollout"]["activeSlot"]
+    containers = objects.get(DEPLOYMENT, f"{name}-{slot}")["spec"]["template"]["spec"]["containers"]
     assert containers[0]["image"] == f"example/server:{tag}"
 
 

@@ -87,7 +87,7 @@ def test_a_refused_fragment_stalls_with_the_servers_words_and_touches_nothing(
     assert found["status"]["phase"] == "Degraded"
     assert found["status"]["modelStatus"]["transitionStatus"] == "InvalidSpec"
     assert pods(objects, name) == running
-    assert objects.get(DEPLOYMENT, f"{name}-blue")["metadata"]["generation"] == deployment["metadata"]["generation"]
+    assert objects.get(DEPLOYMENT, f"{name}-blue")["spec"]["template"] == deployment["spec"]["template"]
 
     objects.patch(DEPLOYMENT, f"{name}-blue", {"spec": {"replicas": 0}})
     eventually(lambda: assert_replicas(objects, name, 1))

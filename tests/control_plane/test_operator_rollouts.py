@@ -1,4 +1,4 @@
-"""RollingUpdate and Recreate, the way back at the deadline, and what stops and restarts a rollout."""
+"""Rollouts by the defaults and in place, the way back at the deadline, and what stops and restarts a rollout."""
 
 from pathlib import Path
 from typing import Any
@@ -182,8 +182,12 @@ def test_a_restart_makes_a_new_revision_of_the_same_spec(objects: Objects, name:
     serving = uids(objects, name)
     objects.annotate(name, restarted_at="2026-01-01T00:00:00Z")
     eventually(lambda: assert_not(revision(objects.service(name)), first))
-    eventually(lambda: rolled_out(objects, name, "1"))
-    assert not uids(objects, name) & serving
+    eventually(lambda: assert_none_left(objects, name, serving))
+    rolled_out(objects, name, "1")
+
+
+def assert_none_left(objects: Objects, name: str, before: set[str]) -> None:
+    assert not uids(objects, name) & before
 
 
 def assert_not(one: Any, other: Any) -> None:
@@ -278,7 +282,7 @@ def test_another_version_of_the_operator_restarts_nothing(
         # From the next revision on, the new rendering is used.
         own_objects.annotate(name, restarted_at="now")
         eventually(lambda: rolled_out(own_objects, name, "new"))
-        template = own_objects.get(DEPLOYMENT, f"{name}-blue")["spec"]["template"]
+        template = own_objects.get(DEPLOYMENT, f"{name}-green")["spec"]["template"]
         assert template["metadata"]["annotations"] == {"rendered-by": "another-version"}
     finally:
         after.end()
@@ -300,8 +304,8 @@ sys.exit(main.main(sys.argv[1:]))
 """
 
 
-def test_a_rollout_leaves_one_replica_set_to_go_back_to(objects: Objects, name: str) -> None:
-    objects.serve(name)
+def test_a_rollout_in_place_leaves_one_replica_set_to_go_back_to(objects: Objects, name: str) -> None:
+    objects.serve(name, rollout={"strategy": "RollingUpdate"})
     for tag in ("1", "2", "3"):
         objects.edit(name, predictor=image(tag))
         eventually(lambda tag=tag: rolled_out(objects, name, tag))  # type: ignore[misc]
