@@ -232,7 +232,7 @@ def test_a_restarted_api_server_is_found_again(
     cluster: Cluster, own_objects: Objects, own_installation: Installation, tmp_path: Path, name: str
 ) -> None:
     operator = Operator(own_installation, tmp_path).start().wait_until_leading()
-    own_objects.serve(name)
+    own_objects.serve(name, rollout={"strategy": "RollingUpdate"})
     eventually(lambda: stable(own_objects, name))
     cluster.restart("apiserver")
     old = uid(own_objects, name)

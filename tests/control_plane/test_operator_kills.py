@@ -61,7 +61,8 @@ def scenario(objects: Objects, names: list[str]) -> None:
         for name in names:
             eventually(lambda name=name: check(name), within=PATIENCE)  # type: ignore[misc]
 
-    patient, hasty = {"progressDeadlineSeconds": 600}, {"progressDeadlineSeconds": 2}
+    # By Auto the plans would differ: they tell how much room there was.
+    patient, hasty = {"strategy": "RollingUpdate", "progressDeadlineSeconds": 600}, {"progressDeadlineSeconds": 2}
     autoscaled: dict[str, Any] = {"minReplicas": 2, "maxReplicas": 4, "scaleMetric": "concurrency"}
     three = {"spec": {"replicas": 3}}
     step(lambda name: objects.serve(name, rollout=patient, **autoscaled), lambda name: stable(objects, name, "1", 2))
