@@ -121,9 +121,18 @@ def test_a_drain_of_the_only_pod_of_a_revision_ends_nothing(objects: Objects, na
     eventually(lambda: serving(objects, name, "1"))
     objects.edit(name, predictor=image("2"))
     eventually(lambda: at_a_step(objects, name, step=1))
-    (drained,) = objects.all(POD, f"serving.penstock.dev/inferenceservice={name},{SLOT}={slot_of}")
-    objects.delete(POD, drained["metadata"]["name"])
-    eventually(lambda: at_a_step(objects, name, step=1))
+    selected = f"serving.penstock.dev/inferenceservice={name},{SLOT}={slot_of}"
+    drained = objects.all(POD, selected)
+    assert len(drained) == 1
+    objects.delete(POD, drained[0]["metadata"]["name"])
+
+    def replaced() -> None:
+        # A step that was reached before the operator has heard of the drain says nothing.
+        found = objects.all(POD, selected)
+        assert [pod["metadata"]["uid"] != drained[0]["metadata"]["uid"] for pod in found] == [True]
+        at_a_step(objects, name, step=1)
+
+    eventually(replaced)
     throughout(lambda: in_phase(objects, name, "Waiting"), seconds=2)
     assert sizes(objects, name) == {"1": 1, "2": 1}
     assert SLOT not in selector(objects, name)
