@@ -61,7 +61,7 @@ TOOLS = {
         _of_the_cluster(
             "kubernetes",
             dict.fromkeys(KUBERNETES_PROGRAMS, "./kubernetes") | {"kubectl": "k8s.io/kubernetes/cmd/kubectl"},
-            minutes=5,
+            minutes=8,
         ),
         _of_the_cluster("etcd", {"etcd": "./etcd"}, minutes=0.5),
         _of_the_cluster("helm", {"helm": "helm.sh/helm/v3/cmd/helm"}, minutes=0.5),
