@@ -38,7 +38,7 @@ def exclusive_unless(is_needless: Callable[[], bool], path: Path, *, waiting: st
             if not is_told:
                 progress(waiting)
                 is_told = True
-            time.sleep(_LOOK_AGAIN_SECONDS)
+            time.sleep(_LOOK_AGAIN_SECONDS)  # flock waits for the lock alone, not for what would make it needless.
         yield False
 
 

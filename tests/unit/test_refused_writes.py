@@ -116,11 +116,16 @@ def of_a_foreign_server(*, history: int = 10) -> Place:
     return place
 
 
-async def test_requests_go_to_the_old_port_as_long_as_the_new_template_is_refused() -> None:
-    place = of_a_foreign_server()
+async def a_stable_foreign_server(*, pods: int, history: int = 10) -> Place:
+    place = of_a_foreign_server(history=history)
     await place.look()
-    place.roll_out(pods=2)
+    place.roll_out(pods=pods)
     await place.settle()
+    return place
+
+
+async def test_requests_go_to_the_old_port_as_long_as_the_new_template_is_refused() -> None:
+    place = await a_stable_foreign_server(pods=2)
     refuse(place, "Deployment", DENIED)
     place.edit(**serving_on("api"))
     for _ in range(3):
@@ -131,10 +136,7 @@ async def test_requests_go_to_the_old_port_as_long_as_the_new_template_is_refuse
 
 
 async def test_requests_follow_the_pods_that_answer_when_a_port_gets_another_name_in_place() -> None:
-    place = of_a_foreign_server()
-    await place.look()
-    place.roll_out(pods=2)
-    await place.settle()
+    place = await a_stable_foreign_server(pods=2)
     place.edit(**serving_on("api"))
     await place.look()
     assert target_port(place) == "web"  # No pod has the new port yet.
@@ -159,10 +161,7 @@ async def test_the_port_does_not_turn_before_the_template_where_there_are_no_pod
 
 
 async def test_a_pod_that_drains_keeps_its_port_until_a_new_one_answers() -> None:
-    place = of_a_foreign_server()
-    await place.look()
-    place.roll_out(pods=1)
-    await place.settle()
+    place = await a_stable_foreign_server(pods=1)
     place.edit(**serving_on("api"))
     await place.look()
     old = place.child("Pod", "chat-blue-0")
@@ -172,10 +171,7 @@ async def test_a_pod_that_drains_keeps_its_port_until_a_new_one_answers() -> Non
 
 
 async def test_the_port_of_pods_that_answer_outlives_the_history() -> None:
-    place = of_a_foreign_server(history=1)
-    await place.look()
-    place.roll_out(pods=2)
-    await place.settle()
+    place = await a_stable_foreign_server(pods=2, history=1)
     place.edit(**serving_on("api"))
     await place.look()
     labels = place.child("Deployment", "chat-blue")["spec"]["template"]["metadata"]["labels"]

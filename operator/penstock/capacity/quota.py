@@ -13,10 +13,8 @@ from penstock import quantity
 from penstock.capacity import requests
 from penstock.capacity.requests import PODS, ZERO, Amounts, PodRequests
 
-# A quota names these as a pod does; of all other resources it counts `requests.<name>` alone.
-_ALSO_PLAIN: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
-# What a LimitRange may add to a pod that does not say it.
-_DEFAULTED: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
+# A quota names these as a pod does, too, and a LimitRange may add them to a pod that does not say them.
+_STANDARD: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
 _OF_PODS: Final = frozenset({PODS, "count/pods"})
 
 
@@ -84,7 +82,7 @@ def _limit(name: str, hard: Any, used: Any) -> Limit | None:
     try:
         return None if resource is None else Limit(resource, name, quantity.parse(hard), quantity.parse(used))
     except ValueError:
-        return None  # Of a later Kubernetes: no reason to look after nobody's services.
+        return None  # The API server admits none such; one line must not end the watch, and with it the operator.
 
 
 def allowance(quotas: Iterable[Quota], pod: PodRequests, own: Sequence[PodRequests]) -> Allowance | None:
@@ -111,7 +109,7 @@ def _as_admitted(pod: PodRequests, own: Sequence[PodRequests]) -> Amounts:
     """What the pod will request: a LimitRange gives the new ones what it gave those that are there."""
     defaults = {
         resource: max((each.requests.get(resource, ZERO) for each in own), default=ZERO)
-        for resource in _DEFAULTED - pod.requests.keys()
+        for resource in _STANDARD - pod.requests.keys()
     }
     return {**pod.requests, **{resource: amount for resource, amount in defaults.items() if amount > 0}}
 
@@ -137,7 +135,7 @@ def _resource(name: str) -> str | None:
     """What a pod calls the resource that a quota counts under this name; None if it is not one that pods request."""
     if name in _OF_PODS:
         return PODS
-    if name in _ALSO_PLAIN or name.startswith("hugepages-"):
+    if name in _STANDARD or name.startswith("hugepages-"):
         return name
     return name.removeprefix("requests.") if name.startswith("requests.") else None
 

@@ -24,7 +24,7 @@ class ServicePlan:
     annotations: Mapping[str, str] = field(default_factory=dict)  # of the active Service
     is_shared: bool = False  # the active Service selects both slots
     routes: Routes = field(default_factory=Routes)
-    ports: Mapping[names.Slot, str] = field(default_factory=dict)  # of the pods that answer, where that is another one
+    ports: Mapping[names.Slot, str] = field(default_factory=dict)  # where the pods answer, if not as planned
 
 
 def children(owner: InferenceService, plan: ServicePlan) -> list[Manifest]:
