@@ -100,7 +100,7 @@ def fragment(
     are left open, so that the API server refuses what is of another type.
     """
     schema: dict[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    shapes = {"type": "string", "minLength": 1}, {"type": "array", "items": schema}, schema
+    shapes: list[dict[str, Any]] = [{"type": "string", "minLength": 1}, {"type": "array", "items": schema}, schema]
     properties = {
         name: {**shape, "description": text}
         for shape, named in zip(shapes, (required, lists, objects), strict=True)
