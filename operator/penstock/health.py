@@ -1,16 +1,19 @@
-"""The operator's own HTTP port: `/healthz`, `/readyz` and `/metrics`."""
+"""The HTTP port of a process of ours: `/healthz`, `/readyz` and `/metrics`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
 
-from penstock.metrics import Metrics
-
 _TICK_SECONDS: Final = 1.0
 _LONGEST_LAG_SECONDS: Final = 10.0
+
+
+class Exposition(Protocol):
+    def render(self) -> tuple[bytes, str]:
+        """The metrics, and their content type."""
 
 
 class Heartbeat:
@@ -35,9 +38,9 @@ class Heartbeat:
 
 @asynccontextmanager
 async def serve(
-    port: int, metrics: Metrics, *, is_alive: Callable[[], bool], unready: Callable[[], str]
+    port: int, metrics: Exposition, *, is_alive: Callable[[], bool], unready: Callable[[], str]
 ) -> AsyncIterator[None]:
-    """Serve until the block is left. `unready` says why the operator is not ready; nothing if it is."""
+    """Serve until the block is left. `unready` says why the process is not ready; nothing if it is."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n") if is_alive() else web.Response(status=503, text="not alive\n")

@@ -57,6 +57,11 @@ MODEL_DIR: Final = "/mnt/models"
 CACHE_DIR: Final = "/var/cache/penstock"
 GPU: Final = "nvidia.com/gpu"
 
+# What the pods themselves export, by the name that the metrics API serves it under.
+METRIC_RPS: Final = "inference_requests_per_second"
+METRIC_CONCURRENCY: Final = "inference_requests_in_flight"
+METRIC_QUEUE_DEPTH: Final = "inference_queue_depth"
+
 
 class Slot(StrEnum):
     """One of the two places a revision can run in; each is a Deployment."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+from penstock.adapter.settings import Settings as AdapterSettings
 from penstock.controller.settings import Settings
 
 from tests.chart import rendering
@@ -26,13 +27,20 @@ REFUSED = {
     "a log level that the operator does not have": ("settings.logLevel=loud", "logLevel"),
     "a way to the pods that there is not": ("settings.podAccess=Tunnel", "podAccess"),
     "more workers than the operator takes": ("settings.workers=1000", "workers"),
+    "an adapter without a replica": ("adapter.replicas=0", "replicas"),
     "a scrape interval without its unit": ("monitoring.interval=30", "interval"),
 }
 
 
-def one(kind: str, *flags: str) -> dict[str, Any]:
-    (found,) = [o for o in rendering.objects(*flags) if o["kind"] == kind]
+def one(kind: str, *flags: str, name: str = "") -> dict[str, Any]:
+    (found,) = [o for o in rendering.objects(*flags) if o["kind"] == kind and name in ("", o["metadata"]["name"])]
     return found
+
+
+def container(*flags: str, of: str = "penstock") -> dict[str, Any]:
+    """The container of one of the Deployments: the operator's, or the adapter's."""
+    (found,) = one("Deployment", *flags, name=of)["spec"]["template"]["spec"]["containers"]
+    return dict(found)
 
 
 def test_helm_lints_the_chart_without_a_warning() -> None:
@@ -63,8 +71,7 @@ def test_the_values_of_the_golden_file_leave_nothing_at_its_default() -> None:
 
 
 def test_every_setting_of_the_chart_is_one_that_the_operator_reads() -> None:
-    (container,) = one("Deployment", EVERYTHING)["spec"]["template"]["spec"]["containers"]
-    environment = {variable["name"]: variable.get("value", "from the pod") for variable in container["env"]}
+    environment = {each["name"]: each.get("value", "from the pod") for each in container(EVERYTHING)["env"]}
 
     settings = Settings.from_env(environment)
 
@@ -100,11 +107,10 @@ def test_every_pod_passes_the_restricted_pod_security_standard(flags: tuple[str,
 
 def test_the_users_of_pods_can_be_left_to_the_cluster() -> None:
     """OpenShift's restricted-v2 admits no pod that names a user outside its namespace's range."""
-    assert [pod["securityContext"]["runAsUser"] for pod in rendering.pods()] == [65532, 65532]
+    assert [pod["securityContext"]["runAsUser"] for pod in rendering.pods()] == [65532, 65532, 65532]
     for pod in rendering.pods("--set=fixedUsers=false"):
         assert pod["securityContext"].keys() == {"runAsNonRoot", "seccompProfile"}
-    (container,) = one("Deployment", "--set=fixedUsers=false")["spec"]["template"]["spec"]["containers"]
-    assert {"name": "PENSTOCK_FIXED_USERS", "value": "false"} in container["env"]
+    assert {"name": "PENSTOCK_FIXED_USERS", "value": "false"} in container("--set=fixedUsers=false")["env"]
 
 
 @pytest.mark.parametrize(("flags", "is_aggregated"), [((), True), (("--set=userRoles.aggregateEdit=false",), False)])
@@ -121,11 +127,41 @@ def test_the_definition_outlives_the_release() -> None:
     assert one("CustomResourceDefinition")["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
 
 
-def test_the_operator_asks_for_no_wildcard_and_no_secrets() -> None:
+def test_no_right_is_a_wildcard_and_none_is_to_secrets_but_the_adapter_s_own() -> None:
     rules = [rule for o in rendering.objects() if o["kind"] in ("ClusterRole", "Role") for rule in o["rules"]]
 
     assert [rule for rule in rules if "*" in rule["apiGroups"] + rule["resources"] + rule["verbs"]] == []
-    assert [rule for rule in rules if "secrets" in rule["resources"]] == []
+    assert [(rule["verbs"], rule.get("resourceNames")) for rule in rules if "secrets" in rule["resources"]] == [
+        (["create"], None),
+        (["get", "update"], ["penstock-metrics-adapter-tls"]),
+    ]
+
+
+def test_the_adapter_reads_what_the_chart_sets() -> None:
+    environment = {each["name"]: each["value"] for each in container(EVERYTHING, of="penstock-metrics-adapter")["env"]}
+
+    assert AdapterSettings.from_env(environment) == AdapterSettings(
+        namespaces=("team-a", "team-b"),
+        service_namespace="penstock-system",
+        service_name="penstock-metrics-adapter",
+        secret_name="penstock-metrics-adapter-tls",
+        owner_cluster_role="penstock-metrics-adapter",
+        log_level="debug",
+        log_format="console",
+    )
+    assert {name.removeprefix("PENSTOCK_").lower() for name in environment} <= AdapterSettings.model_fields.keys()
+
+
+def test_without_the_adapter_nothing_of_it_is_left() -> None:
+    assert "metrics-adapter" not in rendering.rendered("--set=adapter.enabled=false")
+
+
+def test_a_long_release_name_leaves_the_adapter_s_service_a_name_that_is_allowed() -> None:
+    done = rendering.helm("template", "r" * 53, rendering.CHART, f"--kube-version={tools.KUBERNETES_VERSION}")
+    names = {o["metadata"]["name"] for o in yaml.safe_load_all(done.stdout) if o and o["kind"] == "Service"}
+
+    assert len(names) == 2
+    assert max(len(name) for name in names) <= 63
 
 
 def test_watching_some_namespaces_takes_no_write_from_the_rest() -> None:
@@ -152,6 +188,6 @@ def test_pods_may_be_reached_through_the_api_server_only_where_that_is_chosen(
 
 
 def test_one_replica_has_no_disruption_budget_that_would_block_a_drain() -> None:
-    kinds = [o["kind"] for o in rendering.objects("--set=replicas=1")]
+    kinds = [o["kind"] for o in rendering.objects("--set=replicas=1,adapter.replicas=1")]
 
     assert "PodDisruptionBudget" not in kinds

@@ -41,6 +41,12 @@ def an_ab_test(**fields: Any) -> dict[str, Any]:
     return a_service(rollout={"strategy": "BlueGreen", "abTest": fields})
 
 
+def scaled_on(**metric: Any) -> dict[str, Any]:
+    return a_service(autoscaling={"metrics": [metric]})
+
+
+METRIC = "spec.autoscaling.metrics[0]"
+
 REJECTED = {
     "a name that a Service cannot have": (a_service("1st"), "metadata.name: ", "must begin with a letter"),
     "a name with dots": (a_service("smol.lm2"), "metadata.name: ", "must begin with a letter"),
@@ -54,6 +60,25 @@ REJECTED = {
         a_predictor(containers=[{"image": "vllm"}]),
         "spec.predictor.containers: ",
         "may not be set together with model",
+    ),
+    "a metric of two kinds": (
+        scaled_on(series="depth", kind="Value", resource="cpu", target=1),
+        f"{METRIC}.series: ",
+        "exactly one of series, resource and object",
+    ),
+    "a metric of no kind": (scaled_on(target=1), f"{METRIC}.series: ", "exactly one of series, resource and object"),
+    "a series that is neither a rate nor a value": (scaled_on(series="depth", target=1), f"{METRIC}.kind: ", "Rate"),
+    "a series without an aim": (scaled_on(series="depth", kind="Value"), f"{METRIC}.target: ", "need a target"),
+    "a series that Prometheus could not have": (
+        scaled_on(series="a b", kind="Value", target=1),
+        f"{METRIC}.series: ",
+        "should match",
+    ),
+    "an unknown preset": (a_predictor(metrics={"preset": "vllm"}), "spec.predictor.metrics.preset: ", "vLLM"),
+    "a behavior that is no object": (
+        a_service(autoscaling={"behavior": []}),
+        "spec.autoscaling.behavior: ",
+        "must be of type object",
     ),
     "no container in the list": (custom(), "spec.predictor.containers: ", "at least 1 item"),
     "two containers": (custom({"image": "a"}, {"image": "b"}), "spec.predictor.containers: ", "at most 1 item"),

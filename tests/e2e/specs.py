@@ -4,12 +4,13 @@ from typing import Any
 
 Spec = dict[str, Any]
 
-# Answers every request with its version, at once; when it is told to leave, it asks its clients to for half a second.
-# With `exit` as version it crashes when it starts, and after a request for /crash it crashes for ever: the mark in the
-# pod's own volume outlives the container.
+# Answers every request with its version, at once, and counts those that are POSTed; when it is told to leave, it asks
+# its clients to for half a second. With `exit` as version it crashes when it starts, and after a request for /crash it
+# crashes for ever: the mark in the pod's own volume outlives the container.
 SERVER = """
 import http.server, os, pathlib, signal, sys, threading
 version, mark, leaving = os.environ["VERSION"], pathlib.Path("/state/crashed"), threading.Event()
+hits = 0
 if version == "exit" or mark.exists():
     sys.exit("refusing to start")
 def leave(*_):
@@ -19,13 +20,16 @@ signal.signal(signal.SIGTERM, leave)
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_POST(self):
+        global hits
+        hits += 1
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.do_GET()
     def do_GET(self):
         if self.path == "/crash":
             mark.touch()
             os._exit(3)
-        body = version.encode()
+        body = f"# TYPE hits_total counter\\nhits_total {hits}\\n" if self.path == "/metrics" else version
+        body = body.encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close" if leaving.is_set() else "keep-alive")

@@ -1,7 +1,8 @@
-"""docs/reference/metrics.md, from the registries of the operator and of the model server."""
+"""docs/reference/metrics.md, from the registries of the operator, the metrics adapter and the model server."""
 
 from collections.abc import Iterable, Iterator
 
+from penstock.adapter.metrics import AdapterMetrics
 from penstock.metrics import Metrics as OperatorMetrics
 from penstock.metrics import Snapshot
 from penstock_server.metrics import Metrics as ServerMetrics
@@ -12,10 +13,10 @@ from prometheus_client.metrics import MetricWrapperBase
 from tests.generated.tables import code, table
 
 PAGE = """\
-<!-- Generated from penstock.metrics and penstock_server.metrics; change them and run `make generate`. -->
+<!-- Generated from the metrics modules of penstock, its adapter and penstock_server; run `make generate`. -->
 # Metrics
 
-Both are in Prometheus' text format, at `/metrics`. A histogram `NAME` is the series `NAME_bucket`, `NAME_sum` and
+All are in Prometheus' text format, at `/metrics`. A histogram `NAME` is the series `NAME_bucket`, `NAME_sum` and
 `NAME_count`. [`monitoring.serviceMonitor` and `monitoring.podMonitor`](chart.md) make the Prometheus operator scrape
 them.
 
@@ -29,6 +30,11 @@ watches and a warm store, so their `penstock_store_objects` and `penstock_servic
 status, 0 for no answer. `reason` is a word of the [conditions](../concepts/status.md). `type` of an event is `ADDED`,
 `MODIFIED` or `DELETED`, and `LISTED` for an object of a first list. The client library adds its `process_*` metrics.
 
+## Metrics adapter
+
+On port 8080 (`http-metrics`) of the [adapter's](metrics-adapter.md) pods. Each replica counts for itself.
+
+{adapter}
 ## Model server
 
 On the port that serves requests (8080). The buckets of the histograms are fixed, so that two versions can be compared:
@@ -54,6 +60,7 @@ def render() -> str:
     heads = ("metric", "type", "labels", "meaning")
     return PAGE.format(
         operator=table(heads, _rows(operator._registry)),
+        adapter=table(heads, _rows(AdapterMetrics()._registry)),
         server=table(heads, _rows(server)),
         buckets="".join(f"| `{name}` | {bounds} |\n" for name, bounds in _buckets(server)),
     )

@@ -1,11 +1,8 @@
 """docs/reference/operator.md, from the operator's settings."""
 
-import argparse
-from collections.abc import Iterator
+from penstock.controller.settings import Settings
 
-from penstock.controller.settings import Settings, add_flags
-
-from tests.generated.tables import code, table
+from tests.generated import settings
 
 PAGE = """\
 <!-- Generated from penstock.controller.settings; run `make generate` after a change. -->
@@ -61,19 +58,4 @@ only then: whoever has the operator's credentials can send any request to any po
 
 def render() -> str:
     """The page, byte for byte."""
-    return PAGE.format(settings=table(("flag", "variable", "default", "meaning"), _settings()))
-
-
-def _settings() -> Iterator[tuple[str, str, str, str]]:
-    flags = argparse.ArgumentParser(add_help=False)
-    add_flags(flags)
-    for action in flags._actions:
-        field = Settings.model_fields[action.dest]
-        default = "" if field.default_factory or field.default == () else field.default
-        default = f"{default:g}" if isinstance(default, float) else str(default)
-        yield (
-            code(action.option_strings[0]),
-            code(f"PENSTOCK_{action.dest.upper()}"),
-            code(default),
-            str(field.description),
-        )
+    return PAGE.format(settings=settings.table_of(Settings))

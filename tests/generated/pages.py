@@ -6,7 +6,7 @@ server never import each other, and the page of metrics is about both.
 
 from pathlib import Path
 
-from tests.generated import chart_page, metrics_page, operator_page, server_page
+from tests.generated import chart_page, metrics_adapter_page, metrics_page, operator_page, server_page
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -15,6 +15,7 @@ def generated() -> dict[Path, str]:
     """Every page, and what it has to hold."""
     return {
         REFERENCE / "chart.md": chart_page.render(),
+        REFERENCE / "metrics-adapter.md": metrics_adapter_page.render(),
         REFERENCE / "metrics.md": metrics_page.render(),
         REFERENCE / "operator.md": operator_page.render(),
         REFERENCE / "server.md": server_page.render(),

@@ -18,8 +18,12 @@ def a_model(resources: Any, **predictor: Any) -> InferenceService:
     return _service({"model": {"storageUri": "s3://models/smollm2", "resources": resources}, **predictor})
 
 
-def _service(predictor: dict[str, Any]) -> InferenceService:
-    return parse({"metadata": {"name": "a"}, "spec": {"predictor": predictor}})
+def with_metrics(*metrics: dict[str, Any]) -> InferenceService:
+    return _service({"containers": [{"image": "vllm"}], "maxReplicas": 2}, autoscaling={"metrics": list(metrics)})
+
+
+def _service(predictor: dict[str, Any], **spec: Any) -> InferenceService:
+    return parse({"metadata": {"name": "a"}, "spec": {"predictor": predictor, **spec}})
 
 
 @pytest.mark.parametrize(
@@ -35,6 +39,11 @@ def _service(predictor: dict[str, Any]) -> InferenceService:
         ),
         pytest.param(custom({}, scaleMetric="cpu"), id="a metric that no autoscaler reads"),
         pytest.param(custom({}, maxReplicas=2), id="a metric without a request"),
+        pytest.param(
+            custom({}, maxReplicas=2, scaleMetric="concurrency", metrics={"preset": "TEI", "inFlight": "te_now"}),
+            id="a series named where the preset has none",
+        ),
+        pytest.param(custom({}, scaleMetric="concurrency", metrics={"preset": "TEI"}), id="a series nobody asks for"),
         pytest.param(custom({"requests": {"cpu": 0.5}}), id="a number with a point"),
         pytest.param(
             custom({"requests": {"requests.kubernetes.io/x": "1"}, "limits": {"requests.kubernetes.io/x": "2"}}),
@@ -53,6 +62,29 @@ def test_a_spec_that_can_be_carried_out_has_no_problem(service: InferenceService
             custom({"requests": {"cpu": "lots"}}),
             FieldError(f"{CONTAINER}.requests[cpu]", "'lots' is not a quantity; write 500m, 2 or 4Gi"),
             id="a word is no quantity",
+        ),
+        pytest.param(
+            custom({}, maxReplicas=2, scaleMetric="concurrency", metrics={"preset": "Triton"}),
+            FieldError(
+                "spec.predictor.scaleMetric",
+                "Triton does not say its concurrency: use rps or queueDepth, or name a series in metrics.inFlight",
+            ),
+            id="a metric that the server does not have",
+        ),
+        pytest.param(
+            with_metrics({"resource": "memory", "target": 70}),
+            FieldError(
+                "spec.autoscaling.metrics[0].resource",
+                f"memory is measured against the request; set {CONTAINER}.requests.memory",
+            ),
+            id="a further resource without its request",
+        ),
+        pytest.param(
+            with_metrics(
+                {"series": "depth", "kind": "Value", "target": 3}, {"series": "depth", "kind": "Value", "target": 4}
+            ),
+            FieldError("spec.autoscaling.metrics[1]", "depth has a target already; leave one of them out"),
+            id="a series with two targets",
         ),
         pytest.param(
             custom({"limits": {"memory": True}}),

@@ -18,6 +18,7 @@ MODELS: dict[type, type[Model]] = {
     objects.Metadata: meta.ObjectMeta,
     objects.Condition: meta.Condition,
     objects.Status: status.InferenceServiceStatus,
+    objects.Autoscaling: status.AutoscalingStatus,
     objects.Blocker: status.Blocker,
     objects.Rollout: status.RolloutStatus,
     objects.Canary: status.CanaryStatus,

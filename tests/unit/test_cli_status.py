@@ -8,6 +8,7 @@ from penstock import names
 from penstock.api.meta import Condition
 from penstock.api.status import (
     AnalysisStatus,
+    AutoscalingStatus,
     Blocker,
     InferenceServiceStatus,
     LastAction,
@@ -229,3 +230,39 @@ def test_a_time_is_told_from_now() -> None:
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
     assert columns([("a", "bcd", ""), ("ab", "c", "d")]) == ["a   bcd", "ab  c    d"]
+
+
+BUSY = AutoscalingStatus(metric="rps", current="31.5", target=10, desired=4, ready=2, last_scale_time=T0)
+
+
+def autoscaling(about: Shown) -> list[str]:
+    """The line of the autoscaler, and what continues it."""
+    found = lines(about, at(60))
+    first = next(index for index, line in enumerate(found) if line.startswith("Autoscaling"))
+    return [
+        line.split(maxsplit=1)[1] if index == 0 else line.strip() for index, line in enumerate(found[first : first + 2])
+    ]
+
+
+def test_the_autoscaler_s_view_is_one_line() -> None:
+    about = shown(autoscaling=BUSY, conditions=[condition("AutoscalingActive", "True", "Ready")])
+    assert autoscaling(about)[0] == "rps 31.5 of 10 per pod, wants 4, 2 ready; last changed 1m ago"
+
+
+def test_what_keeps_it_from_more_pods_is_named() -> None:
+    about = shown(autoscaling=BUSY.model_copy(update={"limited_by": "InsufficientGPU"}))
+    assert "2 ready, limited by InsufficientGPU;" in autoscaling(about)[0]
+
+
+def test_a_metric_that_is_missing_is_told_in_the_autoscaler_s_own_words() -> None:
+    unknown = AutoscalingStatus(metric="rps", target=10, limited_by="MetricMissing")
+    about = shown(
+        autoscaling=unknown,
+        conditions=[
+            condition("AutoscalingActive", "False", "MetricMissing", "the HPA was unable to compute: no metrics")
+        ],
+    )
+    assert autoscaling(about) == [
+        "rps unknown of 10 per pod, wants nothing yet, 0 ready, limited by MetricMissing",
+        "the HPA was unable to compute: no metrics",
+    ]

@@ -74,6 +74,7 @@ def test_different_pods_have_different_revisions() -> None:
         pytest.param(a_service(rollout={"strategy": "Recreate", "progressDeadlineSeconds": 9}), id="the rollout"),
         pytest.param(a_service(deploymentStrategy={"rollingUpdate": {"maxSurge": 1}}), id="the pace"),
         pytest.param(a_service(minReadySeconds=5), id="minReadySeconds"),
+        pytest.param(a_service(metrics={"preset": "vLLM", "port": 9000}), id="what its metrics are called"),
         pytest.param(a_service(suspend=True), id="suspension"),
         pytest.param(a_service(annotations={names.ANNOTATION_PAUSED: "x", "other": "y"}), id="annotations"),
         pytest.param(a_service(affinity=None, tolerations=[], nodeSelector={}), id="nulls and empties"),

@@ -4,14 +4,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from penstock.controller.settings import Settings, SettingsError, add_flags
+from penstock.controller.settings import Settings
+from penstock.environment import SettingsError
 from penstock.kube.leader import LeaseTiming
 from pydantic import ValidationError
 
 
 def flags(*arguments: str) -> dict[str, Any]:
     parser = argparse.ArgumentParser()
-    add_flags(parser)
+    Settings.add_flags(parser)
     return vars(parser.parse_args(arguments))
 
 
@@ -109,7 +110,7 @@ def test_settings_cannot_be_changed() -> None:
 
 def test_the_help_names_every_setting_with_its_variable() -> None:
     parser = argparse.ArgumentParser()
-    add_flags(parser)
+    Settings.add_flags(parser)
     text = parser.format_help()
     for name, field in Settings.model_fields.items():
         assert f"--{name.replace('_', '-')} " in text

@@ -14,6 +14,10 @@ app.kubernetes.io/component: operator
 
 {{- define "penstock.labels" -}}
 {{ include "penstock.selector" . }}
+{{ include "penstock.commonLabels" . }}
+{{- end -}}
+
+{{- define "penstock.commonLabels" -}}
 app.kubernetes.io/part-of: penstock
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
@@ -91,4 +95,36 @@ capabilities:
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
+{{- end -}}
+
+{{/* 63 characters are all that a Service's name may have. */}}
+{{- define "penstock.adapterName" -}}
+{{- printf "%s-metrics-adapter" (include "penstock.name" . | trunc 47 | trimSuffix "-") -}}
+{{- end -}}
+
+{{- define "penstock.adapterSelector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: metrics-adapter
+{{- end -}}
+
+{{- define "penstock.adapterLabels" -}}
+{{ include "penstock.adapterSelector" . }}
+{{ include "penstock.commonLabels" . }}
+{{- end -}}
+
+{{- define "penstock.adapterSubject" -}}
+- kind: ServiceAccount
+  name: {{ include "penstock.adapterName" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end -}}
+
+{{/* What the adapter reads in each namespace that it serves the metrics of. */}}
+{{- define "penstock.adapterNamespacedRules" -}}
+- apiGroups: [serving.penstock.dev]
+  resources: [inferenceservices]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
 {{- end -}}

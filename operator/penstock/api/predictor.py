@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from penstock.api.model import ModelSpec
+from penstock.api.pod_metrics import PodMetricsSpec
 from penstock.api.rollout import DeploymentStrategy
 from penstock.api.schema import Fragment, Free, Model, Overrides, fragment, rule, rules
 
@@ -117,6 +118,10 @@ class Predictor(Model):
             "The average per pod that autoscaling aims at, in the unit of scaleMetric. "
             "Default: 100 for rps, 4 for concurrency and queueDepth, 80 (percent) for cpu and memory."
         ),
+    )
+    metrics: PodMetricsSpec | None = Field(
+        default=None,
+        description="What the pods' own metrics are called, where they run another server than Penstock's.",
     )
     container_concurrency: int = Field(
         default=0,

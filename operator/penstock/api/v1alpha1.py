@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from penstock.api.autoscaling import Autoscaling
 from penstock.api.meta import ObjectMeta
 from penstock.api.networking import Gateway, Networking
 from penstock.api.predictor import Predictor
@@ -50,6 +51,9 @@ class InferenceServiceSpec(Model):
     )
     suspend: bool = Field(
         default=False, description="Stop all pods and keep everything else; false goes on where it was."
+    )
+    autoscaling: Autoscaling = Field(
+        default_factory=Autoscaling, description="What else decides on the number of pods, and how fast it changes."
     )
     rollout: Rollout = Field(default_factory=Rollout, description="How a new revision replaces the one that serves.")
     networking: Networking = Field(

@@ -25,18 +25,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         from penstock.cli import run  # noqa: PLC0415
 
         return run.carry_out(arguments)
+    if arguments.command == "metrics-adapter":
+        from penstock.cli import metrics_adapter  # noqa: PLC0415
+
+        return metrics_adapter.carry_out(arguments)
     from penstock.cli import commands  # noqa: PLC0415
 
     return commands.carry_out(arguments)
 
 
 def _parser(command: str = "") -> argparse.ArgumentParser:
-    """The parser for a call that begins with `command`: only `run` has the operator's settings loaded for its flags."""
+    """The parser for a call that begins with `command`: only a process of ours has its settings loaded."""
     name = "kubectl penstock" if Path(sys.argv[0]).name == "kubectl-penstock" else "penstock"
     parser = argparse.ArgumentParser(prog=name, description="Model serving on Kubernetes.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_run(commands, with_settings=command == "run")
+    _add_metrics_adapter(commands, with_settings=command == "metrics-adapter")
     _add_reading(commands)
     _add_actions(commands)
     return parser
@@ -54,14 +59,30 @@ class _Version(argparse.Action):
 
 def _add_run(commands: "Commands", *, with_settings: bool) -> None:
     text = "Watch InferenceServices and reconcile what they own."
-    runner = _command(commands, "run", "run the operator", text, example="--namespaces=ml --log-level=debug")
-    runner.add_argument(
-        "--kubeconfig", help="path of a kubeconfig; default: the pod's ServiceAccount, else $KUBECONFIG"
-    )
+    runner = _process(commands, "run", "run the operator", text, example="--namespaces=ml --log-level=debug")
     if with_settings:
         from penstock.controller import settings  # noqa: PLC0415
 
-        settings.add_flags(runner)
+        settings.Settings.add_flags(runner)
+
+
+def _add_metrics_adapter(commands: "Commands", *, with_settings: bool) -> None:
+    text = "Serve what the pods of services have counted as custom metrics of the Kubernetes API, for autoscaling."
+    name, summary = "metrics-adapter", "serve custom metrics for autoscaling"
+    runner = _process(commands, name, summary, text, example="--namespaces=ml --log-level=debug")
+    if with_settings:
+        from penstock.adapter import settings  # noqa: PLC0415
+
+        settings.Settings.add_flags(runner)
+
+
+def _process(commands: "Commands", name: str, summary: str, text: str, *, example: str) -> argparse.ArgumentParser:
+    """A command that runs until it is stopped, as a pod of the installation does."""
+    runner = _command(commands, name, summary, text, example=example)
+    runner.add_argument(
+        "--kubeconfig", help="path of a kubeconfig; default: the pod's ServiceAccount, else $KUBECONFIG"
+    )
+    return runner
 
 
 def _add_reading(commands: "Commands") -> None:

@@ -113,11 +113,23 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class Autoscaling:
+    metric: str
+    target: int
+    current: str | None = None
+    desired: int | None = None
+    ready: int = 0
+    limited_by: str | None = None
+    last_scale_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     observed_generation: int | None = None
     conditions: tuple[Condition, ...] = ()
     phase: str | None = None
     rollout: Rollout | None = None
+    autoscaling: Autoscaling | None = None
     blocked_by: tuple[Blocker, ...] = ()
 
 

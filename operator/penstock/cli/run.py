@@ -8,7 +8,7 @@ import structlog
 import uvloop
 from kubernetes.aio.config import ConfigException
 
-from penstock import logs
+from penstock import environment, logs
 from penstock.controller import settings
 from penstock.controller.run import NotInstalled, run
 from penstock.kube.leader import LeaseLost
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 def carry_out(arguments: argparse.Namespace) -> int:
     try:
         found = settings.Settings.from_env(os.environ, vars(arguments))
-    except settings.SettingsError as error:
+    except environment.SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     logs.configure(found.log_level, found.log_format)

@@ -42,7 +42,13 @@ def lines(shown: Shown, now: datetime, paint: Paint = plain) -> list[str]:
     phase = status.phase or "no operator has reported on it yet"
     head = f"{metadata.namespace}/{metadata.name}  {paint(phase, _PHASES.get(phase, 'busy'))}"
     rows = [*_readiness(shown, now), *_rollout(shown, now), *_slots(shown), *_tests(shown.rollout, now)]
-    rows += [*_countdowns(shown.rollout, now), *_blockers(shown, now), *_conditions(shown), *_actions(shown, now)]
+    rows += [
+        *_countdowns(shown.rollout, now),
+        *_autoscaling(shown, now),
+        *_blockers(shown, now),
+        *_conditions(shown),
+        *_actions(shown, now),
+    ]
     width = max((len(row.label) for row in rows), default=0)
     return [head, *(line for row in rows for line in _row(row, width, paint))]
 
@@ -182,6 +188,21 @@ def _countdowns(rollout: Rollout, now: datetime) -> Iterator[Row]:
         yield Row("Deadline", f"stands still for {between(rollout.paused_at, now)}")
     elif rollout.deadline_at is not None and rollout.phase not in ("Stable", "RolledBack"):
         yield Row("Deadline", relative(rollout.deadline_at, now))
+
+
+def _autoscaling(shown: Shown, now: datetime) -> Iterator[Row]:
+    """What the autoscaler sees and wants, and what keeps it from having it."""
+    found, active = shown.service.status.autoscaling, condition(shown.service, Condition.AUTOSCALING_ACTIVE)
+    if found is None:
+        return
+    limit = f", limited by {found.limited_by}" if found.limited_by else ""
+    last = f"; last changed {relative(found.last_scale_time, now)}" if found.last_scale_time else ""
+    wanted = "nothing yet" if found.desired is None else str(found.desired)
+    seen = f"{found.metric} {found.current or 'unknown'} of {found.target} per pod"
+    is_off = active is not None and active.status == "False"
+    yield Row("Autoscaling", f"{seen}, wants {wanted}, {found.ready} ready{limit}{last}", "bad" if is_off else None)
+    if active is not None and is_off:
+        yield Row("", active.message)
 
 
 def _blockers(shown: Shown, now: datetime) -> Iterator[Row]:

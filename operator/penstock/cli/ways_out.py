@@ -40,8 +40,9 @@ WAYS_OUT: Final[Mapping[Reason, str]] = {
     Reason.SCALED_TO_ZERO_BY_USER: "Scale it up: {scale_up}.",
     Reason.WAITING_FOR_AUTOSCALER: "Wait: Kubernetes looks at a new autoscaler within half a minute.",
     Reason.METRIC_MISSING: (
-        "Install what serves spec.predictor.scaleMetric: metrics-server for cpu and memory, a metrics adapter for the "
-        "others. Until then the number of pods stays as it is."
+        "See what serves spec.predictor.scaleMetric: the metrics adapter for rps, concurrency and queueDepth (`kubectl "
+        "get apiservice v1beta2.custom.metrics.k8s.io`), metrics-server for cpu and memory. Until then the number of "
+        "pods stays as it is."
     ),
     Reason.INVALID_SPEC: "Correct the field that the message names; nothing that runs is touched until then.",
     Reason.NAME_CONFLICT: (

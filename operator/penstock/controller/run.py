@@ -15,9 +15,9 @@ import aiohttp
 import kopf
 import structlog
 
-from penstock import clock, errors, names
+from penstock import clock, errors, health, names
 from penstock.capacity.free import Capacity
-from penstock.controller import handlers, health
+from penstock.controller import handlers
 from penstock.controller.apply import Vanished
 from penstock.controller.events import EventRecorder
 from penstock.controller.reconcile import Reconciler

@@ -2,17 +2,17 @@
 
 from typing import Any, Final
 
-from penstock import names
+from penstock import names, quantity
+from penstock.api.autoscaling import AutoscalingMetric
 from penstock.api.predictor import Predictor
 from penstock.api.v1alpha1 import InferenceService
 from penstock.desired import metadata
 from penstock.kinds import AUTOSCALER, Manifest
 
-# The metrics that the pods themselves export, by the name that the metrics API serves them under.
 POD_METRICS: Final = {
-    "rps": "inference_requests_per_second",
-    "concurrency": "inference_requests_in_flight",
-    "queueDepth": "inference_queue_depth",
+    "rps": names.METRIC_RPS,
+    "concurrency": names.METRIC_CONCURRENCY,
+    "queueDepth": names.METRIC_QUEUE_DEPTH,
 }
 # Up at once, because requests are waiting; down late, because a model that was just loaded was dear to load.
 _BEHAVIOR: Final[dict[str, Any]] = {
@@ -35,8 +35,8 @@ def autoscaler(service: InferenceService) -> Manifest:
         "scaleTargetRef": target,
         "minReplicas": max(predictor.min_replicas, 1),
         "maxReplicas": predictor.replica_limit,
-        "metrics": [_metric(predictor)],
-        "behavior": _BEHAVIOR,
+        "metrics": [_metric(predictor), *(_further(each) for each in service.spec.autoscaling.metrics)],
+        "behavior": {**_BEHAVIOR, **(service.spec.autoscaling.behavior or {})},
     }
     return metadata.child(service, AUTOSCALER, service.metadata.name, {"spec": spec})
 
@@ -44,10 +44,25 @@ def autoscaler(service: InferenceService) -> Manifest:
 def _metric(predictor: Predictor) -> dict[str, Any]:
     aim = predictor.effective_scale_target
     name = POD_METRICS.get(predictor.scale_metric)
-    if name is None:
-        utilization = {"type": "Utilization", "averageUtilization": aim}
-        return {"type": "Resource", "resource": {"name": predictor.scale_metric, "target": utilization}}
+    return _of_resource(predictor.scale_metric, aim) if name is None else _of_pods(name, str(aim))
+
+
+def _further(metric: AutoscalingMetric) -> dict[str, Any]:
+    if metric.object is not None:
+        return {"type": "Object", "object": metric.object}
+    assert metric.target is not None  # As the definition's rules demand.
+    if metric.resource is not None:
+        return _of_resource(metric.resource, int(quantity.parse(metric.target)))
+    return _of_pods(metric.series or "", str(metric.target))
+
+
+def _of_resource(name: str, percent: int) -> dict[str, Any]:
+    utilization = {"type": "Utilization", "averageUtilization": percent}
+    return {"type": "Resource", "resource": {"name": name, "target": utilization}}
+
+
+def _of_pods(name: str, average: str) -> dict[str, Any]:
     return {
         "type": "Pods",
-        "pods": {"metric": {"name": name}, "target": {"type": "AverageValue", "averageValue": str(aim)}},
+        "pods": {"metric": {"name": name}, "target": {"type": "AverageValue", "averageValue": average}},
     }

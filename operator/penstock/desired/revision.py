@@ -15,7 +15,15 @@ from penstock.api.v1alpha1 import InferenceService
 
 _LENGTH: Final = 10
 _NOT_IN_PODS: Final = frozenset(
-    {"min_replicas", "max_replicas", "scale_metric", "scale_target", "deployment_strategy", "min_ready_seconds"}
+    {
+        "min_replicas",
+        "max_replicas",
+        "scale_metric",
+        "scale_target",
+        "metrics",
+        "deployment_strategy",
+        "min_ready_seconds",
+    }
 )
 
 

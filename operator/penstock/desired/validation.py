@@ -10,8 +10,8 @@ from typing import Any
 
 from penstock import names, quantity
 from penstock.api.predictor import Predictor
-from penstock.api.v1alpha1 import InferenceService
-from penstock.desired import shapes
+from penstock.api.v1alpha1 import InferenceService, InferenceServiceSpec
+from penstock.desired import autoscaler, pod_metrics, shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,9 @@ def validate(isvc: InferenceService) -> list[FieldError]:
         *requests_above_limits(resources),
         *extended_resources_that_differ(resources),
         *fractions_of_a_device(resources),
-        *metric_without_request(predictor, resources),
+        *metric_without_request(isvc.spec, resources),
+        *metric_given_twice(isvc.spec),
+        *metric_without_series(predictor),
     ]
 
 
@@ -66,7 +68,7 @@ def requirements(predictor: Predictor) -> Requirements:
 def can_be_autoscaled(isvc: InferenceService) -> bool:
     """Whether an autoscaler would have what it measures against."""
     predictor = isvc.spec.predictor
-    return not any(metric_without_request(predictor, requirements(predictor)))
+    return not any((*metric_without_request(isvc.spec, requirements(predictor)), *metric_without_series(predictor)))
 
 
 def malformed_fragments(predictor: Predictor) -> Iterator[FieldError]:
@@ -117,16 +119,44 @@ def fractions_of_a_device(resources: Requirements) -> Iterator[FieldError]:
             yield FieldError(f"{resources.field}.limits[{name}]", "must be a whole number of devices")
 
 
-def metric_without_request(predictor: Predictor, resources: Requirements) -> Iterator[FieldError]:
+def metric_without_request(spec: InferenceServiceSpec, resources: Requirements) -> Iterator[FieldError]:
     """The autoscaler measures cpu and memory in percent of the request, so there has to be one."""
-    metric = predictor.scale_metric
-    if not predictor.autoscales or metric not in ("cpu", "memory"):
+    given = {"spec.predictor.scaleMetric": spec.predictor.scale_metric} | {
+        f"spec.autoscaling.metrics[{index}].resource": metric.resource
+        for index, metric in enumerate(spec.autoscaling.metrics)
+    }
+    for field, metric in given.items():
+        if not spec.predictor.autoscales or metric not in ("cpu", "memory"):
+            continue
+        if metric not in resources.requests and metric not in resources.limits:
+            yield FieldError(
+                field, f"{metric} is measured against the request; set {resources.field}.requests.{metric}"
+            )
+
+
+def metric_given_twice(spec: InferenceServiceSpec) -> Iterator[FieldError]:
+    """An autoscaler that is asked for one resource at two targets follows the lower one, which nobody reads there."""
+    seen: set[str] = {spec.predictor.scale_metric}
+    for index, metric in enumerate(spec.autoscaling.metrics):
+        name = metric.resource or metric.series
+        if name and name in seen:
+            yield FieldError(
+                f"spec.autoscaling.metrics[{index}]", f"{name} has a target already; leave one of them out"
+            )
+        seen.add(name or "")
+
+
+def metric_without_series(predictor: Predictor) -> Iterator[FieldError]:
+    """Not every server counts everything: Triton and TEI do not say how many requests are under way."""
+    metric = autoscaler.POD_METRICS.get(predictor.scale_metric)
+    if not predictor.autoscales or metric is None or pod_metrics.of(predictor.metrics).by_metric[metric]:
         return
-    if metric not in resources.requests and metric not in resources.limits:
-        yield FieldError(
-            "spec.predictor.scaleMetric",
-            f"{metric} is measured against the request; set {resources.field}.requests.{metric}",
-        )
+    preset = predictor.metrics.preset if predictor.metrics else ""
+    yield FieldError(
+        "spec.predictor.scaleMetric",
+        f"{preset} does not say its {predictor.scale_metric}: "
+        "use rps or queueDepth, or name a series in metrics.inFlight",
+    )
 
 
 def _is_quantity(value: object) -> bool:

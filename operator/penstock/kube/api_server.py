@@ -17,7 +17,6 @@ from penstock.kinds import ACCESS_REVIEW, INFERENCE_SERVICE, LEASE, POD, Kind, M
 from penstock.kube import leader, release
 from penstock.kube.pod_access import Address, Message
 from penstock.kube.throttle import TokenBucket
-from penstock.metrics import Metrics
 
 _APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML.
 _MERGE: Final = "application/merge-patch+json"
@@ -29,6 +28,11 @@ _PAGE: Final = 500
 _SILENCE_SECONDS: Final = 90
 _WATCH_SECONDS: Final = 300
 _PROXY_VERBS: Final = {"GET": "get", "POST": "create"}
+
+
+class RequestCounter(Protocol):
+    def api_request(self, verb: str, resource: str, code: int) -> None:
+        """Count one answer of the API server; code 0 stands for no answer."""
 
 
 class Cluster(Protocol):
@@ -56,7 +60,7 @@ class Cluster(Protocol):
 class ApiServer:
     """The live Cluster, and what watching and leader election need besides."""
 
-    def __init__(self, api: client.ApiClient, metrics: Metrics, writes: TokenBucket) -> None:
+    def __init__(self, api: client.ApiClient, metrics: RequestCounter, writes: TokenBucket) -> None:
         self._api = api
         self._metrics = metrics
         self._writes = writes
@@ -88,12 +92,12 @@ class ApiServer:
         return await self._write("patch", kind, path, patch, method="PATCH", content_type=_MERGE, query=query)
 
     async def create(self, kind: Kind, manifest: Manifest) -> Manifest:
-        path = kind.path(manifest["metadata"]["namespace"])
+        path = kind.path(manifest["metadata"].get("namespace"))
         return await self._write("create", kind, path, manifest, method="POST")
 
     async def replace(self, kind: Kind, manifest: Manifest) -> Manifest:
         metadata = manifest["metadata"]
-        path = kind.path(metadata["namespace"], metadata["name"])
+        path = kind.path(metadata.get("namespace"), metadata["name"])
         return await self._write("update", kind, path, manifest, method="PUT")
 
     async def review(self, spec: Manifest) -> bool:
@@ -225,7 +229,7 @@ class ApiServer:
 class ApiServerPodProxy:
     """Pods, as the API server reaches them; it takes the operator's credentials off what it passes on."""
 
-    def __init__(self, api: client.ApiClient, session: aiohttp.ClientSession, metrics: Metrics) -> None:
+    def __init__(self, api: client.ApiClient, session: aiohttp.ClientSession, metrics: RequestCounter) -> None:
         self._api = api
         self._session = session
         self._metrics = metrics
@@ -294,7 +298,7 @@ class KubernetesLeases:
 
 
 @asynccontextmanager
-async def connect(metrics: Metrics, writes: TokenBucket, kubeconfig: str | None) -> AsyncIterator[ApiServer]:
+async def connect(metrics: RequestCounter, writes: TokenBucket, kubeconfig: str | None) -> AsyncIterator[ApiServer]:
     """A connection as the pod's ServiceAccount, or as the kubeconfig says where there is none."""
     configuration = await credentials(kubeconfig)
     # No limit: every watched namespace holds seven connections open for good, and a full pool would starve the lease.

@@ -9,14 +9,14 @@ import asyncio
 import random
 import sys
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import structlog
 
 from penstock import errors
 from penstock.kinds import NOT_WAITED_FOR, OPTIONAL, RESOURCE_QUOTA, Kind, Manifest
 from penstock.kube.api_server import ApiServer
-from penstock.metrics import Metrics
-from penstock.watch.store import Key, Store, identify
+from penstock.watch.store import Key, ObjectId, identify
 
 log = structlog.get_logger(__name__)
 
@@ -27,17 +27,34 @@ _SHORTEST_WATCH_SECONDS = 0.5
 _PATIENCE = 3  # attempts
 
 
+class Sink(Protocol):
+    """What is kept in step. Each call returns the services that the change concerns."""
+
+    def put(self, kind: Kind, obj: Manifest) -> set[Key]:
+        """Take in an object as a watch or a list returned it; an older version than known is ignored."""
+
+    def drop(self, identity: ObjectId, *, version: int | None = None) -> set[Key]:
+        """Forget an object that is gone; `version`, where given, is that of its deletion."""
+
+    def retain(self, kind: Kind, namespace: str | None, listed: Iterable[ObjectId], *, version: int) -> set[Key]:
+        """After a list: forget what it does not have any more. Objects newer than the list stay."""
+
+
+class EventCounter(Protocol):
+    def event_seen(self, kind: str, event_type: str) -> None: ...
+
+
 class Reflector:
     """One kind in one namespace, or in all. `is_synced` is set after the first whole list."""
 
     def __init__(
         self,
         server: ApiServer,
-        store: Store,
+        store: Sink,
         kind: Kind,
         *,
         enqueue: Enqueue,
-        metrics: Metrics,
+        metrics: EventCounter,
         namespace: str | None = None,
         selector: str | None = None,
     ) -> None:

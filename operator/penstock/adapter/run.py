@@ -1,0 +1,141 @@
+"""`penstock metrics-adapter`: the watches, the scraper, the API and its upkeep, put together.
+
+Whatever ends unexpectedly ends the process: a restart is cheap, and the other replica answers meanwhile.
+"""
+
+import asyncio
+import signal
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import aiohttp
+import structlog
+
+from penstock import clock, health, names
+from penstock.adapter.api import Api
+from penstock.adapter.metrics import AdapterMetrics
+from penstock.adapter.port import Port
+from penstock.adapter.registration import Installation
+from penstock.adapter.reviews import Reviews
+from penstock.adapter.scraper import Scraper
+from penstock.adapter.settings import Settings
+from penstock.adapter.targets import Targets
+from penstock.adapter.upkeep import Upkeep
+from penstock.adapter.values import Values
+from penstock.kinds import CLUSTER_ROLE, INFERENCE_SERVICE, POD, Kind
+from penstock.kube.api_server import ApiServer, connect
+from penstock.kube.throttle import TokenBucket
+from penstock.watch.reflector import Reflector
+from penstock.watch.store import Key
+
+log = structlog.get_logger(__name__)
+
+_LAST_ANSWERS_SECONDS: Final = 5.0
+
+
+async def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
+    """Run until SIGTERM or SIGINT. Raises whatever ended a part that must not end."""
+    metrics, targets = AdapterMetrics(), Targets()
+    # It writes a Secret and two APIServices, and seldom.
+    writes = TokenBucket(10, 20)
+    # Each pod has a connection of its own, which stays open between two scrapes.
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(connect(metrics, writes, kubeconfig))
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        )
+        scraper = Scraper(targets, session, metrics.scraped)
+        stack.push_async_callback(scraper.close)
+        metrics.read_from(lambda: (*targets.numbers, scraper.active))
+        port = Port(settings.port, Upkeep(server, await _installation(settings, server), metrics, clock.now))
+        reviews = Reviews(server.review, asyncio.get_running_loop().time)
+        api = Api(Values(targets, scraper), reviews, metrics, lambda: port.front_proxy)
+        reflectors = _reflectors(settings, server, targets, scraper, metrics)
+        heartbeat = health.Heartbeat()
+        stop = _on_signal()
+
+        def unready() -> str:
+            if stop.is_set():
+                return "stopping"
+            is_synced = all(reflector.is_synced.is_set() for reflector in reflectors)
+            return port.missing if is_synced else "not synced yet"
+
+        await stack.enter_async_context(
+            health.serve(settings.metrics_port, metrics, is_alive=lambda: heartbeat.is_regular, unready=unready)
+        )
+        await _until_the_first_ends(
+            stop,
+            [
+                asyncio.create_task(heartbeat.run(), name="heartbeat"),
+                asyncio.create_task(port.run(api.application()), name="port"),
+                *(asyncio.create_task(reflector.run(), name=f"reflect-{reflector.kind}") for reflector in reflectors),
+            ],
+        )
+
+
+def _on_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _until_the_first_ends(stop: asyncio.Event, parts: list[asyncio.Task[None]]) -> None:
+    """Wait for a signal, or for a part that must not end; raise what ended it."""
+    stopping = asyncio.create_task(_stop(stop), name="signal")
+    everything: list[asyncio.Task[Any]] = [*parts, stopping]
+    done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+    for task in everything:
+        task.cancel()
+    await asyncio.gather(*everything, return_exceptions=True)
+    for task in done - {stopping}:
+        task.result()
+        raise RuntimeError(f"{task.get_name()} ended")
+
+
+async def _stop(stop: asyncio.Event) -> None:
+    await stop.wait()
+    # Others learn of the end when we do: what they still send meanwhile is answered.
+    await asyncio.sleep(_LAST_ANSWERS_SECONDS)
+
+
+def _reflectors(
+    settings: Settings, server: ApiServer, targets: Targets, scraper: Scraper, metrics: AdapterMetrics
+) -> list[Reflector]:
+    def follow(keys: Iterable[Key]) -> None:
+        for key in keys:
+            scraper.follow(key)
+
+    def reflector(kind: Kind, namespace: str | None, selector: str | None = None) -> Reflector:
+        return Reflector(server, targets, kind, enqueue=follow, metrics=metrics, namespace=namespace, selector=selector)
+
+    return [
+        each
+        for namespace in settings.namespaces or (None,)
+        for each in (
+            reflector(INFERENCE_SERVICE, namespace),
+            # Every pod of ours has this label; those of others are never fetched.
+            reflector(POD, namespace, selector=names.LABEL_SERVICE),
+        )
+    ]
+
+
+async def _installation(settings: Settings, server: ApiServer) -> Installation:
+    return Installation(
+        settings.service_namespace,
+        settings.service_name,
+        settings.secret_name,
+        await _owner(settings.owner_cluster_role, server) if settings.owner_cluster_role else None,
+    )
+
+
+async def _owner(name: str, server: ApiServer) -> dict[str, Any] | None:
+    """A reference to the ClusterRole: what it owns goes with it, also when nobody of ours is left to clean up."""
+    role = await server.get(CLUSTER_ROLE, "", name)
+    if role is None:
+        log.warning("no such ClusterRole: the APIServices will stay when Penstock is uninstalled", name=name)
+        return None
+    uid = role["metadata"]["uid"]
+    return {"apiVersion": CLUSTER_ROLE.api_version, "kind": CLUSTER_ROLE.name, "name": name, "uid": uid}

@@ -1,0 +1,106 @@
+"""Scaling on requests per second after one `helm install`, without Prometheus: the adapter, the HPA, pods."""
+
+import json
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e import sharing, specs
+from tests.e2e.service import Isvc, eventually
+from tests.e2e.traffic import Traffic
+from tests.harness.cluster import Cluster, KubectlError
+from tests.harness.release import NAMESPACE, Penstock
+
+ADAPTER = "deployment/penstock-metrics-adapter"
+# Back as soon as the load is gone, so that a test need not wait two minutes for it.
+QUICK_DOWN = {
+    "scaleDown": {"stabilizationWindowSeconds": 10, "policies": [{"type": "Percent", "value": 100, "periodSeconds": 5}]}
+}
+
+
+def wanted(service: Isvc) -> int:
+    return int(service.object()["spec"].get("replicas", 0))
+
+
+@sharing.models
+def test_a_step_in_load_brings_a_model_four_pods_and_takes_them_back_without_a_failed_request(
+    service: Callable[[str], Isvc], model_secret: str
+) -> None:
+    busy = service("rate")
+    spec = specs.model(
+        "s3://models/sentiment", model_secret, minReplicas=1, maxReplicas=4, scaleMetric="rps", scaleTarget=8
+    )
+    busy.apply({**spec, "autoscaling": {"behavior": QUICK_DOWN}})
+    eventually(busy.is_ready, busy, within=180)
+    # Without a single request the metric is there already: 0 per second.
+    eventually(lambda: busy.condition("AutoscalingActive")[0] == "True", busy, within=60)
+    url, body = f"{busy.url()}/predict", {"texts": ["I would buy it again."]}
+    with Traffic(url, body, clients=0, fresh=1, pause_seconds=0.5) as trickle:
+        with Traffic(url, body, clients=0, fresh=6, pause_seconds=0.15) as load:
+            began = time.monotonic()
+            first = eventually(lambda: wanted(busy) > 1, busy, within=60)
+            eventually(lambda: busy.status().get("readyReplicas") == 4, busy, within=180)
+        rate = load.answered / (time.monotonic() - began)
+        print(f"\n{rate:.1f} requests per second, aim 8 per pod: more pods wanted after {first:.1f} s")
+        autoscaling = busy.status()["autoscaling"]
+        assert (autoscaling["metric"], autoscaling["target"], autoscaling["desired"]) == ("rps", 8, 4)
+        back = eventually(lambda: wanted(busy) == 1, busy, within=120)
+        eventually(lambda: len(busy.pods()) == 1, busy, within=60)
+        print(f"one pod wanted {back:.1f} s after the load ended")
+    assert load.failures == []
+    assert trickle.failures == []
+
+
+def test_the_adapter_answers_the_api_server_and_nobody_else(cluster: Cluster, penstock: Penstock) -> None:
+    del penstock
+    path = "/apis/custom.metrics.k8s.io/v1beta2"
+    listed = json.loads(cluster.kubectl("get", "--raw", path))
+    assert "pods/inference_requests_per_second" in {each["name"] for each in listed["resources"]}
+    address = cluster.kubectl(
+        "get", "service", "penstock-metrics-adapter", f"--namespace={NAMESPACE}", "--output=jsonpath={.spec.clusterIP}"
+    )
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    headers = {"X-Remote-User": "system:admin", "X-Remote-Group": "system:masters"}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(f"https://{address}{path}", headers=headers), context=context)
+    assert refused.value.code == 401
+
+
+def test_a_user_without_the_right_reads_no_metric(cluster: Cluster, namespace: str, penstock: Penstock) -> None:
+    del penstock
+    path = f"/apis/custom.metrics.k8s.io/v1beta2/namespaces/{namespace}/pods/*/inference_requests_per_second"
+    assert json.loads(cluster.kubectl("get", "--raw", path))["items"] == []
+    with pytest.raises(KubectlError, match="orbidden"):
+        cluster.kubectl("get", "--raw", path, "--as=jane")
+
+
+@pytest.mark.alone
+def test_the_number_of_pods_stands_still_while_the_adapter_is_away(
+    cluster: Cluster, service: Callable[[str], Isvc], penstock: Penstock
+) -> None:
+    """A server of the user's own, whose counter the service names."""
+    own = service("held")
+    spec = specs.own_server(
+        penstock.operator_image, maxReplicas=3, scaleMetric="rps", scaleTarget=5, metrics={"requests": "hits_total"}
+    )
+    own.apply({**spec, "autoscaling": {"behavior": QUICK_DOWN}})
+    eventually(own.is_ready, own, within=60)
+    adapter = (ADAPTER, f"--namespace={NAMESPACE}")
+    with Traffic(own.url(), {}, clients=0, fresh=4, pause_seconds=0.2) as traffic:
+        eventually(lambda: own.status().get("readyReplicas") == 3, own, within=120)
+        cluster.kubectl("scale", *adapter, "--replicas=0")
+        try:
+            eventually(lambda: own.condition("AutoscalingActive") == ("False", "MetricMissing"), own, within=90)
+        finally:
+            cluster.kubectl("scale", *adapter, "--replicas=2")
+    # Without load it would take the pods back; what it does not know it does not act on.
+    assert wanted(own) == 3
+    cluster.kubectl("rollout", "status", *adapter, "--timeout=120s")
+    eventually(lambda: own.condition("AutoscalingActive")[0] == "True", own, within=60)
+    eventually(lambda: wanted(own) == 1, own, within=120)
+    assert traffic.failures == []
