@@ -68,7 +68,8 @@ def test_the_adapter_answers_the_api_server_and_nobody_else(cluster: Cluster, pe
     headers = {"X-Remote-User": "system:admin", "X-Remote-Group": "system:masters"}
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(urllib.request.Request(f"https://{address}{path}", headers=headers), context=context)
-    assert refused.value.code == 401
+    with refused.value as answer:
+        assert answer.code == 401
 
 
 def test_a_user_without_the_right_reads_no_metric(cluster: Cluster, namespace: str, penstock: Penstock) -> None:

@@ -152,6 +152,15 @@ async def test_discovery_lists_the_metrics_of_pods_and_services(version: str) ->
     assert all(each["verbs"] == ["get"] and each["namespaced"] for each in found["resources"])
 
 
+@pytest.mark.parametrize("version", ["v2", "v3"])
+async def test_the_api_server_s_question_for_types_is_answered_with_none(version: str) -> None:
+    async with an_adapter() as adapter:
+        url, context = f"{adapter.url}/openapi/{version}", adapter.contexts["front-proxy-client"]
+        async with aiohttp.ClientSession() as session, session.get(url, headers=USER, ssl=context) as answer:
+            assert answer.status == 200
+            assert (await answer.json())["paths"] == {}
+
+
 async def test_an_unknown_version_is_a_status_object() -> None:
     async with an_adapter() as adapter:
         status, found = await adapter.get("v1")

@@ -42,6 +42,7 @@ class Api:
     def application(self) -> web.Application:
         app = web.Application(middlewares=[self._answer])
         version = f"/apis/{answers.GROUP}/{{version:{'|'.join(answers.VERSIONS)}}}"
+        app.router.add_get("/openapi/{version:v2|v3}", self._describe)
         app.router.add_get(version, self._discover)
         app.router.add_get(version + "/namespaces/{namespace}/{resource}/{name}/{metric}", self._read)
         return app
@@ -87,6 +88,9 @@ class Api:
         if not await self.reviews.is_allowed(user, attributes):
             what = f"{path['resource']}/{path['metric']} in the namespace {path['namespace']}"
             raise Refusal(403, "Forbidden", f"{user.name} may not get {what} of {answers.GROUP}")
+
+    async def _describe(self, request: web.Request) -> web.Response:
+        return web.json_response(answers.open_api(request.match_info["version"]))
 
     async def _discover(self, request: web.Request) -> web.Response:
         return web.json_response(answers.resource_list(request.match_info["version"]))
