@@ -87,8 +87,7 @@ async def _ask(pods: int, port: int, adapter: psutil.Popen, served: psutil.Popen
                 items = len(json.loads(await answer.read())["items"])
             return time.perf_counter() - began, items
 
-        for number in range(services):
-            await question(number)
+        await asyncio.gather(*(question(number) for number in range(services)))
         await asyncio.sleep(_SETTLE_SECONDS)
         before, scraped, began = _cpu(adapter), await _scrapes(session, port), time.monotonic()
         pods_before = _cpu(served)

@@ -13,6 +13,7 @@ from penstock.kinds import DEPLOYMENT, ENDPOINT_SLICE, INFERENCE_SERVICE, POD, S
 from penstock.kube.pod_access import Address
 from penstock.observed.counters import Counters
 from penstock.observed.values import Progress
+from penstock.pod_metrics import PodMetrics
 from penstock.rollout.smoke import SmokeRequest
 from penstock.status.status import Transition
 from penstock.watch.store import Key, ObjectId, Store
@@ -83,8 +84,8 @@ class Place:
         self.cluster.deliver(self.store)
         return {pod.name: self.test_results.get(pod.name) for pod in pods}
 
-    async def counters(self, pods: Sequence[Address]) -> dict[str, Counters]:
-        del pods
+    async def counters(self, pods: Sequence[Address], metrics: PodMetrics | None = None) -> dict[str, Counters]:
+        del pods, metrics
         return {}
 
     async def record(self, service: ObjectMeta, transition: Transition, now: datetime) -> None:

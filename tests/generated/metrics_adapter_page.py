@@ -1,16 +1,15 @@
 """docs/reference/metrics-adapter.md, from the adapter's settings and metrics."""
 
-from penstock import names
+from penstock import names, pod_metrics
 from penstock.adapter import answers
 from penstock.adapter.settings import Settings
-from penstock.desired import pod_metrics
-from penstock.desired.pod_metrics import METRICS, PodMetrics
+from penstock.pod_metrics import METRICS, PodMetrics
 
 from tests.generated import settings
 from tests.generated.tables import code, table
 
 PAGE = """\
-<!-- Generated from penstock.adapter and penstock.desired.pod_metrics; run `make generate` after a change. -->
+<!-- Generated from penstock.adapter and penstock.pod_metrics; run `make generate` after a change. -->
 # The metrics adapter
 
 `penstock metrics-adapter` serves what pods have counted as custom metrics of the Kubernetes API: autoscaling on `rps`,
@@ -32,7 +31,8 @@ A rate is the increase of the counter over the last 15 seconds, divided by the t
 scrape in them; a counter that fell was reset, and has counted all of its value since. A value is the mean of the
 scrapes in these 15 seconds.
 
-Pods are scraped every two seconds, on connections that stay open, and only while somebody asks: the first question
+Pods are scraped every two seconds (every four where there are 5,000 of them), on connections that stay open, and only
+while somebody asks: the first question
 begins it and waits up to three seconds, 180 seconds without one end it. NetworkPolicies on the models must let the
 adapter's pods in.
 
@@ -50,7 +50,7 @@ ClusterRole, so that uninstalling removes them.
 ## Other servers' metrics
 
 `spec.predictor.metrics` names what a custom container's server counts; without it, the names are those of Penstock's
-own server.
+own server. A preset tells a rollout's [analysis](rollouts.md#analysis), too, how requests end and how long they take.
 
 {presets}
 Several series of one name, such as one for each model or engine, are summed; so are the names of one field here. Triton

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 from penstock.adapter.targets import Targets
-from penstock.desired.pod_metrics import PodMetrics
 from penstock.kinds import INFERENCE_SERVICE, POD, Manifest
+from penstock.pod_metrics import PodMetrics
 from penstock.watch.store import Key, ObjectId
 
 CHAT = Key("ml", "chat")

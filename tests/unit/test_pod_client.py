@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -12,6 +13,7 @@ from aiohttp import web
 from penstock.kube.pod_access import Address, Direct
 from penstock.observed.counters import Counters
 from penstock.observed.values import Progress
+from penstock.pod_metrics import PRESETS
 from penstock.pods.client import HttpPodClient, NoPodClient
 from penstock.rollout.smoke import SmokeRequest
 from penstock_server.metrics import Metrics
@@ -280,6 +282,13 @@ class TestCounters:
     async def test_a_pod_that_has_answered_nothing_yet_has_counted_zero(self) -> None:
         async with a_pod(says(Metrics("tiny").expose().decode())) as pod:
             assert await pod.probes.counters(ONE) == {"chat-0": Counters()}
+
+    async def test_another_server_is_asked_where_its_metrics_are_and_read_by_its_names(self) -> None:
+        metrics = replace(PRESETS["TGI"], path="/own")
+        async with a_pod(says("# TYPE tgi_request_success counter\ntgi_request_success 7\n")) as pod:
+            found = await pod.probes.counters(ONE, metrics)
+        assert found == {"chat-0": Counters(7)}
+        assert {path for _, path, _, _ in pod.asked} == {"/own"}
 
     @pytest.mark.parametrize(
         "answer",

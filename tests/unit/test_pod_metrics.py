@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from penstock import names
+from penstock import names, pod_metrics
 from penstock.api.pod_metrics import PodMetricsSpec
-from penstock.desired import pod_metrics
-from penstock.desired.pod_metrics import PRESETS, PodMetrics
-from penstock.observed import exposition
+from penstock.api.predictor import Predictor
+from penstock.desired import scraping
+from penstock.observed import counters, exposition
+from penstock.pod_metrics import PRESETS, PodMetrics
 from pydantic import ValidationError
 
 RECORDED = Path(__file__).parents[1] / "recorded"
@@ -60,3 +61,45 @@ def test_triton_s_metrics_have_a_port_of_their_own_unless_one_is_named() -> None
 def test_a_series_is_named_as_prometheus_names_them(series: str) -> None:
     with pytest.raises(ValidationError):
         PodMetricsSpec(requests=series)
+
+
+# What an analysis reads in the same files: requests, errors, refusals, and how long the median took, in seconds.
+JUDGED: dict[str, tuple[float, float, float, float]] = {
+    "vllm": (206, 1, 4, 1.3),
+    "sglang": (11218, 2, 5, 0),
+    "sglang-current": (358, 0, 3, 0),
+    "tgi": (304, 1, 3, 0),
+    "triton": (40, 3, 0, 0.3),
+    "tei": (746, 1, 5, 0.013),
+}
+
+
+@pytest.mark.parametrize(("name", "judged"), JUDGED.items(), ids=JUDGED)
+def test_an_analysis_reads_how_its_requests_ended(name: str, judged: tuple[float, float, float, float]) -> None:
+    metrics = PRESETS[HOLDS[name][0]]
+    found = counters.parse((RECORDED / f"{name}.prom").read_text(), metrics)
+    assert found is not None
+    requests, errors, refused, median = judged
+    assert (found.requests, found.errors, found.refused) == (requests, errors, refused)
+    seconds = counters.quantile(0.5, found.buckets)
+    assert seconds is not None
+    assert median == 0 or seconds == pytest.approx(median, rel=0.1)
+    # Nothing of another server's is taken for it.
+    assert counters.parse((RECORDED / f"{name}.prom").read_text()) is None
+
+
+def test_of_a_counter_that_says_nothing_of_errors_no_analysis_concludes_that_there_are_none() -> None:
+    own = pod_metrics.of(PodMetricsSpec(requests="hits_total"))
+    assert counters.parse("# TYPE hits_total counter\nhits_total 7\n", own) is None
+
+
+def test_pods_are_asked_at_the_port_that_serves_unless_their_metrics_have_one() -> None:
+    served = {"containers": [{"image": "vllm", "ports": [{"containerPort": 8000}]}]}
+    assert port(served) == 8000
+    assert port({**served, "metrics": {"preset": "Triton"}}) == 8002
+    assert port({**served, "metrics": {"port": 9000}}) == 9000
+    assert port({"model": {"storageUri": "pvc://m"}}) == 8080
+
+
+def port(predictor: dict[str, Any]) -> int | None:
+    return scraping.of_predictor(Predictor.model_validate(predictor)).port

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from penstock import names
 from penstock.adapter.window import Reading
-from penstock.desired.pod_metrics import METRICS
+from penstock.pod_metrics import METRICS
 
 GROUP: Final = "custom.metrics.k8s.io"
 VERSIONS: Final = ("v1beta2", "v1beta1")

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from penstock import names
 from penstock.api.v1alpha1 import InferenceServiceSpec
-from penstock.desired import pod_metrics
-from penstock.desired.pod_metrics import PodMetrics
+from penstock.desired import scraping
 from penstock.desired.serving import serving_container
 from penstock.kinds import INFERENCE_SERVICE, POD, Kind, Manifest
+from penstock.pod_metrics import PodMetrics
 from penstock.watch.store import Key, ObjectId, identify
 
 
@@ -115,7 +115,7 @@ class Targets:
 
 def _pod_metrics(obj: Manifest) -> PodMetrics | None:
     try:
-        return pod_metrics.of_service(InferenceServiceSpec.model_validate(obj["spec"]))
+        return scraping.of_service(InferenceServiceSpec.model_validate(obj["spec"]))
     except (ValidationError, KeyError):
         # The operator says on the service what is wrong with it.
         return None

@@ -9,8 +9,8 @@ from penstock.adapter.answers import Value
 from penstock.adapter.scraper import Scraper
 from penstock.adapter.targets import Pod, Targets
 from penstock.adapter.window import Reading
-from penstock.desired.pod_metrics import METRICS
 from penstock.observed.label_selector import LabelSelector
+from penstock.pod_metrics import METRICS
 from penstock.watch.store import Key
 
 EVERY: Final = "*"

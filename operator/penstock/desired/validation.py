@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from penstock import names, quantity
+from penstock import names, pod_metrics, quantity
 from penstock.api.predictor import Predictor
 from penstock.api.v1alpha1 import InferenceService, InferenceServiceSpec
-from penstock.desired import autoscaler, pod_metrics, shapes
+from penstock.desired import autoscaler, shapes
 
 
 @dataclass(frozen=True, slots=True)

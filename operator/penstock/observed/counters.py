@@ -1,6 +1,7 @@
 """What pods have counted themselves: a Prometheus exposition parsed to Counters, and two of these make a Window."""
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,16 +11,11 @@ from typing import Final
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from penstock.pod_metrics import Durations, Outcomes, PodMetrics
+
+_OURS: Final = PodMetrics()
+
 Buckets = tuple[tuple[float, float], ...]  # (upper bound in seconds, requests that took no longer), bounds rising
-
-
-_REQUESTS: Final = "inference_requests"
-
-
-_DURATIONS: Final = "inference_request_duration_seconds"
-
-
-_TOO_MANY_REQUESTS: Final = "429"
 
 
 # Escaped, the longest name of a model is half of it. The parser's time grows with the square of a line.
@@ -58,17 +54,19 @@ class Window:
         return self.requests - self.errors - self.refused
 
 
-def parse(text: str) -> Counters | None:
-    """The counters in a Prometheus exposition of our server; None when they are not there, or make no sense.
+def parse(text: str, metrics: PodMetrics = _OURS) -> Counters | None:
+    """The counters in a server's Prometheus exposition; None when they are not there, or make no sense.
 
-    A server that has answered nothing yet declares them without a sample: that is a count of zero.
+    A server that has answered nothing yet may declare them without a sample: that is a count of zero.
     """
-    ours = "\n".join(line for line in text.split("\n") if _is_ours(line))
+    families = {_family(outcomes.series) for outcomes in metrics.outcomes}
+    wanted = (*families, *([metrics.durations.series] if metrics.durations else []))
+    ours = "\n".join(line for line in text.split("\n") if _is_wanted(line, wanted))
     try:
-        families = list(text_string_to_metric_families(ours))
-        if not any(family.name.removesuffix("_total") == _REQUESTS for family in families):
+        found = list(text_string_to_metric_families(ours))
+        if not any(_family(family.name) in families for family in found):
             return None
-        return _counters([sample for family in families for sample in family.samples])
+        return _counters([sample for family in found for sample in family.samples], metrics)
     except (ValueError, LookupError, ArithmeticError):
         return None
 
@@ -109,32 +107,52 @@ def quantile(rank: float, buckets: Buckets) -> float | None:
     return start + (buckets[found][0] - start) * (wanted - below) / (counts[found] - below)
 
 
-def _is_ours(line: str) -> bool:
-    name = line.removeprefix("# TYPE ")
-    return len(line) <= _LONGEST_LINE and name.startswith((_REQUESTS, _DURATIONS))
+def _family(series: str) -> str:
+    """The name by which the parser knows it, whose counters end in _total whatever the server calls them."""
+    return series.removesuffix("_total").removesuffix("_count")
 
 
-def _counters(samples: list[Sample]) -> Counters:
+def _is_wanted(line: str, families: tuple[str, ...]) -> bool:
+    return len(line) <= _LONGEST_LINE and line.removeprefix("# TYPE ").startswith(families)
+
+
+def _counters(samples: list[Sample], metrics: PodMetrics) -> Counters:
     """Raises ValueError or LookupError if a sample makes no sense."""
-    answered = [sample for sample in samples if sample.name == f"{_REQUESTS}_total"]
-    timed = [sample for sample in samples if sample.name == f"{_DURATIONS}_bucket"]
+    by_name = {name: each for each in metrics.outcomes for name in (each.series, f"{each.series}_total")}
+    ended = [(sample, by_name[sample.name]) for sample in samples if sample.name in by_name]
+    counted = [(_outcome(sample, outcomes), _count(sample)) for sample, outcomes in ended if _is_of(sample, outcomes)]
     return Counters(
-        requests=sum(_count(sample) for sample in answered),
-        errors=sum(_count(sample) for sample in answered if _is_error(sample.labels["code"])),
-        # A refusal is quick: beside it, a slow success would not be seen. Older servers do not tell them apart.
-        buckets=_summed(
-            (_bound(sample), _count(sample)) for sample in timed if sample.labels.get("code_class", "2xx") == "2xx"
-        ),
-        refused=sum(_count(sample) for sample in answered if _is_refusal(sample.labels["code"])),
+        requests=sum(count for _, count in counted),
+        errors=sum(count for outcome, count in counted if outcome == "error"),
+        buckets=_buckets(samples, metrics.durations) if metrics.durations else (),
+        refused=sum(count for outcome, count in counted if outcome == "refused"),
     )
 
 
-def _is_error(code: str) -> bool:
-    return code.startswith("5") or code == _TOO_MANY_REQUESTS
+def _is_of(sample: Sample, outcomes: Outcomes) -> bool:
+    return outcomes.only is None or _matches(outcomes.only[1], sample.labels.get(outcomes.only[0], ""))
 
 
-def _is_refusal(code: str) -> bool:
-    return code.startswith("4") and code != _TOO_MANY_REQUESTS
+def _outcome(sample: Sample, outcomes: Outcomes) -> str:
+    value = sample.labels[outcomes.label] if outcomes.label else ""
+    if _matches(outcomes.errors, value):
+        return "error"
+    return "refused" if _matches(outcomes.refused, value) else "answered"
+
+
+def _matches(pattern: str, value: str) -> bool:
+    return bool(pattern and re.fullmatch(pattern, value))
+
+
+def _buckets(samples: Iterable[Sample], durations: Durations) -> Buckets:
+    """Of the successes, where the server tells them apart: beside a refusal, which is quick, a slow one is not seen."""
+    label, value = durations.only or ("", "")
+    timed = [sample for sample in samples if sample.name == f"{durations.series}_bucket"]
+    return _summed(
+        (_bound(sample) / durations.per_second, _count(sample))
+        for sample in timed
+        if sample.labels.get(label, value) == value
+    )
 
 
 def _count(sample: Sample) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from penstock.api.rollout import AbTest, Analysis
 from penstock.api.status import AbTestStatus, RolloutStatus
+from penstock.desired import scraping
 from penstock.kube.pod_access import Address
 from penstock.names import Slot
 from penstock.observed.answers import Answers, Verdict
@@ -127,7 +128,8 @@ class Checks:
 
     async def _counters(self, key: Key, seen: Seen, slots: Iterable[Slot]) -> list[dict[str, Counters]]:
         """Of each slot's pods."""
-        asked = (self._pod_client.counters(addresses(key.namespace, seen.ready(slot))) for slot in slots)
+        metrics = scraping.of_predictor(seen.service.spec.predictor)
+        asked = (self._pod_client.counters(addresses(key.namespace, seen.ready(slot)), metrics) for slot in slots)
         return list(await asyncio.gather(*asked))
 
     async def _judged(self, seen: Seen, test: AbTestStatus) -> Verdict | str:

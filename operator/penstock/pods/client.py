@@ -16,6 +16,7 @@ from penstock.kube.pod_access import Address, Message, PodTransport
 from penstock.observed import counters
 from penstock.observed.counters import Counters
 from penstock.observed.values import Progress
+from penstock.pod_metrics import PodMetrics
 from penstock.rollout import smoke
 from penstock.rollout.smoke import SmokeRequest
 
@@ -30,6 +31,8 @@ _MOST_PROGRESS: Final = 256
 _PROGRESS_SECONDS: Final = 1.0
 _METRICS_SECONDS: Final = 2.0
 _LONGEST_METRICS: Final = 2 * 1024 * 1024
+
+_OURS: Final = PodMetrics()
 
 T = TypeVar("T")
 
@@ -48,8 +51,8 @@ class PodClient(Protocol):
         A pod that is left out was not asked: there were too many for one attempt.
         """
 
-    async def counters(self, pods: Sequence[Address]) -> dict[str, Counters]:
-        """What each pod has counted, by its name. Pods that do not answer, or count nothing of ours, are left out."""
+    async def counters(self, pods: Sequence[Address], metrics: PodMetrics = ...) -> dict[str, Counters]:
+        """What each pod has counted, by its name. Pods that do not answer, or count nothing known, are left out."""
 
 
 class NoPodClient:
@@ -66,8 +69,8 @@ class NoPodClient:
         del request, pods
         return {}
 
-    async def counters(self, pods: Sequence[Address]) -> dict[str, Counters]:
-        del pods
+    async def counters(self, pods: Sequence[Address], metrics: PodMetrics = _OURS) -> dict[str, Counters]:
+        del pods, metrics
         return {}
 
 
@@ -100,8 +103,10 @@ class HttpPodClient:
         seconds = request.timeout_seconds
         return await _each(pods, lambda pod: self._test(request, pod), seconds=seconds, room=self._smoke_tests)
 
-    async def counters(self, pods: Sequence[Address]) -> dict[str, Counters]:
-        found = await _each(pods, self._counters, seconds=_METRICS_SECONDS, room=self._measurements)
+    async def counters(self, pods: Sequence[Address], metrics: PodMetrics = _OURS) -> dict[str, Counters]:
+        found = await _each(
+            pods, lambda pod: self._counters(pod, metrics), seconds=_METRICS_SECONDS, room=self._measurements
+        )
         return {pod: counters for pod, counters in found.items() if counters is not None}
 
     async def _progress(self, pod: Address) -> dict[str, Any] | None:
@@ -127,8 +132,9 @@ class HttpPodClient:
         then = smoke.following(asked, body) if fault is None else None
         return fault if then is None else await self._test(then, pod)
 
-    async def _counters(self, pod: Address) -> Counters | None:
-        question = Message("GET", self._port, "/metrics", _METRICS_SECONDS, most=_LONGEST_METRICS)
+    async def _counters(self, pod: Address, metrics: PodMetrics) -> Counters | None:
+        port = metrics.port or self._port
+        question = Message("GET", port, metrics.path, _METRICS_SECONDS, most=_LONGEST_METRICS)
         try:
             status, body = await self._way.send(pod, question)
         except (aiohttp.ClientError, TimeoutError, ValueError, errors.ApiError):
@@ -136,7 +142,7 @@ class HttpPodClient:
         if status != 200 or len(body) >= question.most:
             return None
         # Two megabytes that someone has crafted take longer than the event loop may stand still.
-        return await asyncio.to_thread(counters.parse, body.decode(errors="replace"))
+        return await asyncio.to_thread(counters.parse, body.decode(errors="replace"), metrics)
 
 
 async def _each(

@@ -6,8 +6,6 @@ from typing import Final
 from penstock import names
 from penstock.api.autoscaling import SeriesKind
 from penstock.api.pod_metrics import PodMetricsSpec, Preset
-from penstock.api.v1alpha1 import InferenceServiceSpec
-from penstock.desired.autoscaler import POD_METRICS
 
 METRICS: Final[dict[str, SeriesKind]] = {
     names.METRIC_RPS: "Rate",
@@ -15,6 +13,29 @@ METRICS: Final[dict[str, SeriesKind]] = {
     names.METRIC_QUEUE_DEPTH: "Value",
 }
 _TRITON_PORT: Final = 8002
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """A counter of finished requests whose `label` tells how they ended, by patterns of its whole value.
+
+    What matches neither was answered; without a label all were. Overload is an error, for it is the server's size.
+    """
+
+    series: str
+    label: str = ""
+    errors: str = ""
+    refused: str = ""
+    only: tuple[str, str] | None = None  # a further label, and the pattern of the requests that count
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """A histogram of how long requests took."""
+
+    series: str
+    per_second: float = 1  # of its unit
+    only: tuple[str, str] | None = None  # a label that it may have, and its value where the requests succeeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +48,9 @@ class PodMetrics:
     port: int | None = None  # None: the port that serves
     path: str = "/metrics"
     further: tuple[tuple[str, SeriesKind], ...] = ()  # series that are metrics by their own names
+    # What a rollout's analysis compares.
+    outcomes: tuple[Outcomes, ...] = (Outcomes("inference_requests_total", "code", r"5..|429", r"4.."),)
+    durations: Durations | None = Durations("inference_request_duration_seconds", only=("code_class", "2xx"))
 
     @property
     def by_metric(self) -> dict[str, tuple[str, ...]]:
@@ -49,40 +73,62 @@ PRESETS: Final[dict[Preset, PodMetrics]] = {
         ("vllm:request_success_total",),
         ("vllm:num_requests_running", "vllm:num_requests_waiting"),
         ("vllm:num_requests_waiting",),
+        # Of its own counter of requests nobody can tell those that were refused.
+        outcomes=(Outcomes("http_requests_total", "status", r"5.*", r"4.*"),),
+        durations=Durations("vllm:e2e_request_latency_seconds"),
     ),
     "SGLang": PodMetrics(
         ("sglang:num_requests_total",),
         ("sglang:num_running_reqs", "sglang:num_queue_reqs"),
         ("sglang:num_queue_reqs",),
+        # It counts the requests to /metrics and /health as well.
+        outcomes=(
+            Outcomes(
+                "sglang:http_responses_total", "status_code", r"5..|429", r"4..", only=("endpoint", r"/v1/.*|/generate")
+            ),
+        ),
+        durations=Durations("sglang:e2e_request_latency_seconds"),
     ),
     "TGI": PodMetrics(
         # Not tgi_request_count: chat and completions raise it twice.
         ("tgi_request_success", "tgi_request_failure"),
         ("tgi_batch_current_size", "tgi_queue_size"),
         ("tgi_queue_size",),
+        outcomes=(
+            Outcomes("tgi_request_success"),
+            Outcomes("tgi_request_failure", "err", r"overloaded|incomplete|generation|dropped", r"validation|template"),
+        ),
+        durations=Durations("tgi_request_duration"),
     ),
     "Triton": PodMetrics(
         ("nv_inference_request_success", "nv_inference_request_failure"),
         (),
         ("nv_inference_pending_request_count",),
         port=_TRITON_PORT,
+        outcomes=(
+            Outcomes("nv_inference_request_success"),
+            Outcomes("nv_inference_request_failure", "reason", r"REJECTED|BACKEND|OTHER"),
+        ),
+        # Only with --metrics-config histogram_latencies=true.
+        durations=Durations("nv_inference_first_response_histogram_ms", per_second=1000),
     ),
     "TEI": PodMetrics(
         # Not te_request_success: a single prediction never raises it.
         ("te_request_duration_count", "te_request_failure"),
         (),
         ("te_queue_size",),
+        outcomes=(
+            Outcomes("te_request_duration_count"),
+            Outcomes(
+                "te_request_failure",
+                "err",
+                r"overloaded|inference|dropped",
+                r"validation|tokenization|batch_size|model_type|missing_values",
+            ),
+        ),
+        durations=Durations("te_request_duration"),
     ),
 }
-
-
-def of_service(spec: InferenceServiceSpec) -> PodMetrics | None:
-    """What autoscaling asks the service's pods; None if it asks them nothing."""
-    series = [metric for metric in spec.autoscaling.metrics if metric.series]
-    if not spec.predictor.autoscales or not (spec.predictor.scale_metric in POD_METRICS or series):
-        return None
-    further = tuple((metric.series, metric.kind) for metric in series if metric.series and metric.kind)
-    return replace(of(spec.predictor.metrics), further=further)
 
 
 def of(spec: PodMetricsSpec | None) -> PodMetrics:
@@ -90,6 +136,9 @@ def of(spec: PodMetricsSpec | None) -> PodMetrics:
     if spec is None:
         return PodMetrics()
     base = PRESETS[spec.preset] if spec.preset else PodMetrics()
+    if spec.requests and not spec.preset:
+        # How requests end in a server that nobody knows, nobody knows.
+        base = replace(base, outcomes=(), durations=None)
     return replace(
         base,
         requests=_own(spec.requests) or base.requests,
