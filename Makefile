@@ -4,7 +4,7 @@ PYTHON ?= python3
 PENSTOCK_CACHE ?= $(HOME)/.cache/penstock
 UV_CACHE_DIR ?= $(PENSTOCK_CACHE)/uv
 
-export PYTHON PENSTOCK_CACHE UV_CACHE_DIR
+export PYTHON PENSTOCK_CACHE UV_CACHE_DIR SCALING
 # CLUSTER=local, kind or existing says who makes the cluster; by default kind if Docker may run privileged containers.
 ifdef CLUSTER
 export PENSTOCK_CLUSTER = $(CLUSTER)
@@ -83,7 +83,7 @@ image-builds: .venv/demo base-image
 
 .PHONY: demo demo-programs demo-model images cluster-up cluster-down prune
 # Downloads wait for the network and builds for the processor: they are done side by side.
-demo: preflight ## A cluster, the operator, a chat model and one answered question (Linux, root, about 35 GB of disk at first).
+demo: preflight ## A cluster, the operator, a chat model, an answered question, a second pod under load (SCALING=no: without that).
 	@$(PYTHON) -m demo.outlook
 	@$(MAKE) --no-print-directory --jobs=4 demo-programs image-builds demo-model
 	@$(RUN) -m demo

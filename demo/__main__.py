@@ -1,11 +1,12 @@
 """The steps of the demo. Each one is safe to run again, and quick when there is nothing left to do."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
 
-from demo import watch
+from demo import scaling, watch
 from tests import models
 from tests.harness import cluster as clusters
 from tests.harness import images, object_store, release
@@ -36,13 +37,17 @@ def main() -> int:
         cluster = clusters.up("node")
         _serve(cluster)
         answer = _ask(cluster)
+        _show(cluster, answer, time.monotonic() - started)
+        if os.environ.get("SCALING") != "no":
+            progress("\nEight people ask at once now (make demo SCALING=no leaves this out):")
+            scaling.show(cluster, SERVICE)
     except HarnessError as error:
         progress(f"\nThe demo stopped: {error}")
         return 1
     except watch.NotServing as error:
         progress(f"\n{SERVICE} does not serve: {error}\n\n{watch.explanation(cluster, SERVICE)}")
         return 1
-    _tell(cluster, answer, time.monotonic() - started)
+    _tell(cluster)
     return 0
 
 
@@ -72,7 +77,7 @@ def _ask(cluster: Cluster) -> str:
     return cluster.kubectl("exec", release.OPERATOR, f"--namespace={release.NAMESPACE}", "--", *python).strip()
 
 
-def _tell(cluster: Cluster, answer: str, seconds: float) -> None:
+def _show(cluster: Cluster, answer: str, seconds: float) -> None:
     print(
         f"""
   You:     {QUESTION}
@@ -80,7 +85,15 @@ def _tell(cluster: Cluster, answer: str, seconds: float) -> None:
 
 $ kubectl get isvc
 {cluster.kubectl("get", "isvc")}
-Answered after {seconds:.0f} s. Go on with:
+Answered after {seconds:.0f} s.""",
+        flush=True,
+    )
+
+
+def _tell(cluster: Cluster) -> None:
+    print(
+        f"""
+Go on with:
 
   export KUBECONFIG={cluster.kubeconfig} PATH={cluster.kubectl_path.parent}:$PATH
   kubectl describe isvc {SERVICE}                      # what it is doing, and why

@@ -48,6 +48,7 @@ class PodMetrics:
     port: int | None = None  # None: the port that serves
     path: str = "/metrics"
     further: tuple[tuple[str, SeriesKind], ...] = ()  # series that are metrics by their own names
+    has_all_from_the_start: bool = True  # False: a series is there only once it has been counted up
     # What a rollout's analysis compares.
     outcomes: tuple[Outcomes, ...] = (Outcomes("inference_requests_total", "code", r"5..|429", r"4.."),)
     durations: Durations | None = Durations("inference_request_duration_seconds", only=("code_class", "2xx"))
@@ -60,6 +61,12 @@ class PodMetrics:
             names.METRIC_CONCURRENCY: self.in_flight,
             names.METRIC_QUEUE_DEPTH: self.queue_depth,
         }
+
+    @property
+    def absent_until_used(self) -> frozenset[str]:
+        """Series that count as 0 where the exposition does not have them."""
+        own = {*self.requests, *self.in_flight, *self.queue_depth}
+        return frozenset() if self.has_all_from_the_start else frozenset(own)
 
     @property
     def kinds(self) -> dict[str, SeriesKind]:
@@ -81,6 +88,7 @@ PRESETS: Final[dict[Preset, PodMetrics]] = {
         ("sglang:num_requests_total",),
         ("sglang:num_running_reqs", "sglang:num_queue_reqs"),
         ("sglang:num_queue_reqs",),
+        has_all_from_the_start=False,
         # It counts the requests to /metrics and /health as well.
         outcomes=(
             Outcomes(
@@ -94,6 +102,7 @@ PRESETS: Final[dict[Preset, PodMetrics]] = {
         ("tgi_request_success", "tgi_request_failure"),
         ("tgi_batch_current_size", "tgi_queue_size"),
         ("tgi_queue_size",),
+        has_all_from_the_start=False,
         outcomes=(
             Outcomes("tgi_request_success"),
             Outcomes("tgi_request_failure", "err", r"overloaded|incomplete|generation|dropped", r"validation|template"),
@@ -117,6 +126,7 @@ PRESETS: Final[dict[Preset, PodMetrics]] = {
         ("te_request_duration_count", "te_request_failure"),
         (),
         ("te_queue_size",),
+        has_all_from_the_start=False,
         outcomes=(
             Outcomes("te_request_duration_count"),
             Outcomes(
@@ -139,8 +149,11 @@ def of(spec: PodMetricsSpec | None) -> PodMetrics:
     if spec.requests and not spec.preset:
         # How requests end in a server that nobody knows, nobody knows.
         base = replace(base, outcomes=(), durations=None)
+    own = spec.model_copy(update={"preset": None, "port": None, "path": None})
     return replace(
         base,
+        # A series that somebody has named and that is not there is a mistake to be told.
+        has_all_from_the_start=base.has_all_from_the_start or own != PodMetricsSpec(),
         requests=_own(spec.requests) or base.requests,
         in_flight=_own(spec.in_flight) or base.in_flight,
         queue_depth=_own(spec.queue_depth) or base.queue_depth,

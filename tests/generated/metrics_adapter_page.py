@@ -28,7 +28,7 @@ leave the number of pods as it is.
 
 {metrics}
 A rate is the increase of the counter over the last 15 seconds, divided by the time between the first and the last
-scrape in them; a counter that fell was reset, and has counted all of its value since. A value is the mean of the
+scrape in them; a series that fell was reset, and has counted all of its value since. A value is the mean of the
 scrapes in these 15 seconds.
 
 Pods are scraped every two seconds (every four where there are 5,000 of them), on connections that stay open, and only
@@ -44,8 +44,8 @@ The autoscaler of Kubernetes has this right. Without the certificate the answer 
 
 The adapter issues its certificates itself, keeps them in a Secret, and renews them four months before their end; a new
 authority is trusted for an hour before it signs. It registers the two versions as APIServices unless somebody else has
-done so: theirs are left alone, the log says so, and `penstock_adapter_registered` is 0. The APIServices belong to its
-ClusterRole, so that uninstalling removes them.
+registered one: then it takes its own away, says so in its log, and `penstock_adapter_registered` is 0. The APIServices
+belong to its ClusterRole, so that uninstalling removes them.
 
 ## Other servers' metrics
 
@@ -53,9 +53,13 @@ ClusterRole, so that uninstalling removes them.
 own server. A preset tells a rollout's [analysis](rollouts.md#analysis), too, how requests end and how long they take.
 
 {presets}
+The names are those of the spec as it is now, for all pods of the service. While a rollout changes the server, name one
+that both have, or expect the number of pods to stand still until it is over.
+
 Several series of one name, such as one for each model or engine, are summed; so are the names of one field here. Triton
 serves its metrics on port 8002. SGLang needs `--enable-metrics`; with its priority scheduling it counts each waiting
-request twice. The sources, each at the version that was read:
+request twice. TGI, TEI and SGLang have a series only once it was used: until then it counts as 0. The sources, each at
+the version that was read:
 
 {sources}
 ## Settings

@@ -3,7 +3,7 @@ import json
 import pytest
 from penstock.adapter.front_proxy import FrontProxy, NotConfigured, User
 
-CA = "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n"
+CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 CONFIG = {
     "requestheader-client-ca-file": CA,
     "requestheader-allowed-names": '["front-proxy-client"]',

@@ -80,6 +80,18 @@ def test_a_pod_that_cannot_serve_is_not_asked(other: Manifest) -> None:
     assert names(targets) == []
 
 
+def test_a_service_or_a_pod_that_cannot_be_read_ends_nothing() -> None:
+    """A field of any shape may be nested deeper than Python follows."""
+    nested: Any = {}
+    for _ in range(3000):
+        nested = {"a": nested}
+    targets = Targets()
+    spec = {**service()["spec"], "autoscaling": {"behavior": nested}}
+    assert targets.put(INFERENCE_SERVICE, {**service(), "spec": spec}) == {CHAT}
+    assert targets.metrics(CHAT) is None
+    assert targets.put(POD, {**pod(), "spec": {}}) == set()
+
+
 def test_what_comes_late_changes_nothing() -> None:
     targets = Targets()
     targets.put(POD, pod(version=5))

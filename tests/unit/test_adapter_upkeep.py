@@ -12,11 +12,11 @@ from penstock.adapter.front_proxy import NotConfigured
 from penstock.adapter.metrics import AdapterMetrics
 from penstock.adapter.registration import Installation
 from penstock.adapter.upkeep import Upkeep
-from penstock.kinds import API_SERVICE, CONFIG_MAP, SECRET, Kind, Manifest
+from penstock.kinds import API_SERVICE, CLUSTER_ROLE, CONFIG_MAP, SECRET, Kind, Manifest
 
 NAMES = ["v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"]
 OWNER = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "name": "penstock", "uid": "u1"}
-INSTALLATION = Installation("penstock-system", "penstock-metrics-adapter", "tls", OWNER)
+INSTALLATION = Installation("penstock-system", "penstock-metrics-adapter", "tls", "penstock")
 FOREIGN = {
     "metadata": {"name": NAMES[0]},
     "spec": {
@@ -33,8 +33,9 @@ class Objects:
 
     def __init__(self) -> None:
         self.live: dict[tuple[str, str], Manifest] = {}
-        self.writes: list[str] = []
         self._version = 0
+        self.put(CLUSTER_ROLE, {"metadata": {"name": "penstock", "uid": "u1"}})
+        self.writes: list[str] = []
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         await asyncio.sleep(0)
@@ -55,12 +56,19 @@ class Objects:
             raise errors.Conflict(409, "Conflict", "changed")
         return self.put(kind, manifest)
 
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
+        del namespace
+        assert self.live[kind.name, name]["metadata"]["uid"] == uid
+        del self.live[kind.name, name]
+
     def put(self, kind: Kind, manifest: Manifest) -> Manifest:
         self._version += 1
         name = manifest["metadata"]["name"]
-        self.writes.append(f"{kind.name} {name}")
+        if kind is not CLUSTER_ROLE:
+            self.writes.append(f"{kind.name} {name}")
         new = deepcopy(manifest)
         new["metadata"]["resourceVersion"] = str(self._version)
+        new["metadata"].setdefault("uid", f"u-{self._version}")
         self.live[kind.name, name] = new
         return deepcopy(new)
 
@@ -153,6 +161,25 @@ async def test_a_registration_is_ours_by_where_it_routes_not_by_its_labels() -> 
     assert objects.writes == []
 
 
+async def test_ours_are_withdrawn_when_somebody_else_takes_one_over() -> None:
+    """Left alone, the newer of the two versions would take all questions away from the other adapter."""
+    objects = Objects()
+    keeper = upkeep(objects)
+    await keeper.register(b"bundle")
+    objects.put(API_SERVICE, FOREIGN)
+    await keeper.register(b"bundle")
+    assert [name for kind, name in objects.live if kind == API_SERVICE.name] == [NAMES[0]]
+
+
+async def test_a_cluster_role_that_was_made_anew_owns_the_registration_again() -> None:
+    objects = Objects()
+    keeper = upkeep(objects)
+    await keeper.register(b"bundle")
+    objects.put(CLUSTER_ROLE, {"metadata": {"name": "penstock", "uid": "u2"}})
+    await keeper.register(b"bundle")
+    assert objects.live[API_SERVICE.name, NAMES[0]]["metadata"]["ownerReferences"] == [{**OWNER, "uid": "u2"}]
+
+
 async def test_it_is_taken_when_the_other_adapter_is_gone() -> None:
     objects = Objects()
     objects.put(API_SERVICE, FOREIGN)
@@ -160,7 +187,7 @@ async def test_it_is_taken_when_the_other_adapter_is_gone() -> None:
     await keeper.register(b"bundle")
     del objects.live[API_SERVICE.name, NAMES[0]]
     await keeper.register(b"bundle")
-    assert sorted(name for _, name in objects.live) == NAMES
+    assert sorted(name for kind, name in objects.live if kind == API_SERVICE.name) == NAMES
 
 
 async def test_a_bundle_that_somebody_has_changed_is_put_right() -> None:

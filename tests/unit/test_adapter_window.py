@@ -11,7 +11,7 @@ NAME = "requests"
 def window(*scrapes: tuple[float, float]) -> Window:
     made = Window()
     for at, value in scrapes:
-        made.add(at, {NAME: value}, {NAME: value})
+        made.add(at, {NAME: {"": value}}, {NAME: value})
     return made
 
 
@@ -26,6 +26,23 @@ def test_one_scrape_is_no_rate() -> None:
 
 def test_a_restarted_server_has_counted_all_of_its_value_since() -> None:
     assert window((100, 50), (102, 60), (104, 6)).rate(NAME, 104) == Reading(4.0, 4)
+
+
+def test_a_series_that_vanishes_takes_no_other_one_s_past_for_news() -> None:
+    """Triton drops the counters of a model that it unloads."""
+    made = Window()
+    made.add(100, {NAME: {"chat": 1_000_000, "old": 500}}, {})
+    made.add(102, {NAME: {"chat": 1_000_004}}, {})
+    assert made.rate(NAME, 102) == Reading(2.0, 2)
+    made.add(104, {NAME: {"chat": 1_000_004, "old": 500}}, {})
+    assert made.rate(NAME, 104) == Reading(1.0, 4)
+
+
+def test_a_series_that_is_new_has_counted_from_zero() -> None:
+    made = Window()
+    made.add(100, {NAME: {}}, {})
+    made.add(102, {NAME: {"500": 6}}, {})
+    assert made.rate(NAME, 102) == Reading(3.0, 2)
 
 
 def test_a_missed_scrape_only_widens_the_step() -> None:
@@ -71,13 +88,13 @@ def lived(life: Sequence[tuple[float, int, bool]]) -> tuple[Window, float, list[
     """The window at the end, the time then, and what had truly been counted at each scrape, as far as one could see."""
     made, at, seen, counted = Window(), 1000.0, 0, 0
     truth = [(at, 0)]
-    made.add(at, {NAME: 0}, {})
+    made.add(at, {NAME: {"": 0}}, {})
     for seconds, requests, restarts in life:
         at += seconds
         # Requests of a server that ended before it was scraped again nobody can know; here they all came after.
         seen = requests if restarts else seen + requests
         counted += requests
-        made.add(at, {NAME: seen}, {})
+        made.add(at, {NAME: {"": seen}}, {})
         truth.append((at, counted))
     return made, at, truth
 

@@ -87,6 +87,32 @@ def test_a_spec_that_can_be_carried_out_has_no_problem(service: InferenceService
             id="a series with two targets",
         ),
         pytest.param(
+            with_metrics({"series": "depth", "kind": "Value", "target": 0}),
+            FieldError("spec.autoscaling.metrics[0].target", "0 must be a quantity above 0, such as 10 or 800m"),
+            id="a target of nothing",
+        ),
+        pytest.param(
+            with_metrics({"series": "depth", "kind": "Value", "target": "1e9999"}),
+            FieldError("spec.autoscaling.metrics[0].target", "'1e9999' must be a quantity above 0, such as 10 or 800m"),
+            id="a target that is no quantity",
+        ),
+        pytest.param(
+            with_metrics({"series": "inference_queue_depth", "kind": "Rate", "target": 1}),
+            FieldError(
+                "spec.autoscaling.metrics[0].series",
+                "inference_queue_depth is served already: use predictor.scaleMetric",
+            ),
+            id="a series by the name of a metric",
+        ),
+        pytest.param(
+            _service(
+                {"containers": [{"image": "vllm", "resources": {"requests": {"cpu": 1}}}], "maxReplicas": 2},
+                autoscaling={"metrics": [{"resource": "cpu", "target": "800m"}]},
+            ),
+            FieldError("spec.autoscaling.metrics[0].target", "'800m' must be a whole number of percent, such as 70"),
+            id="a fraction of a percent",
+        ),
+        pytest.param(
             custom({"limits": {"memory": True}}),
             FieldError(f"{CONTAINER}.limits[memory]", "True is not a quantity; write 500m, 2 or 4Gi"),
             id="a truth is no quantity",

@@ -4,6 +4,11 @@ from hypothesis import strategies as st
 from penstock.observed import exposition
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
+
+def sums(body: bytes, names: set[str]) -> dict[str, float]:
+    return {name: sum(values.values()) for name, values in exposition.series(body, names).items()}
+
+
 OURS = b"""\
 # HELP inference_requests_total Finished inference requests
 # TYPE inference_requests_total counter
@@ -18,16 +23,16 @@ process_cpu_seconds_total 12.5
 
 
 def test_a_series_is_summed_over_its_labels() -> None:
-    found = exposition.sums(OURS, {"inference_requests_total", "inference_queue_depth"})
+    found = sums(OURS, {"inference_requests_total", "inference_queue_depth"})
     assert found == {"inference_requests_total": 56, "inference_queue_depth": 3}
 
 
 def test_a_series_that_is_not_there_is_left_out() -> None:
-    assert exposition.sums(OURS, {"vllm:num_requests_waiting"}) == {}
+    assert sums(OURS, {"vllm:num_requests_waiting"}) == {}
 
 
 def test_a_series_that_is_declared_and_has_no_sample_yet_counts_as_0() -> None:
-    assert exposition.sums(b"# TYPE inference_requests_total counter\n", {"inference_requests_total"}) == {
+    assert sums(b"# TYPE inference_requests_total counter\n", {"inference_requests_total"}) == {
         "inference_requests_total": 0
     }
 
@@ -39,23 +44,34 @@ def test_a_series_that_is_declared_and_has_no_sample_yet_counts_as_0() -> None:
         b'requests{path="\\"} 9 9"} 4 1700000000000',
         b"requests 4 1700000000000",
         b"requests\t4",
+        b'requests{a="b"} 4 # {trace_id="9} 9"} 0.67 1700000000',
         b'requests {a="b"} 4',
     ],
 )
 def test_braces_in_labels_timestamps_and_tabs_are_read_as_the_format_says(line: bytes) -> None:
-    assert exposition.sums(b"other 1\n" + line + b"\n", {"requests"}) == {"requests": 4}
+    assert sums(b"other 1\n" + line + b"\n", {"requests"}) == {"requests": 4}
 
 
 def test_a_name_that_only_begins_alike_is_another_series() -> None:
-    assert exposition.sums(b"requests_total 4\nrequests_total_sum 9\nmy_requests_total 9\n", {"requests_total"}) == {
+    assert sums(b"requests_total 4\nrequests_total_sum 9\nmy_requests_total 9\n", {"requests_total"}) == {
         "requests_total": 4
     }
 
 
-@pytest.mark.parametrize("value", [b"NaN", b"+Inf", b"-Inf", b"four", b""])
+def test_each_series_is_told_by_its_labels() -> None:
+    found = exposition.series(b'requests{a="b"} 4\nrequests{a="c"} 5\n', {"requests"})
+    assert found == {"requests": {b'{a="b"}': 4, b'{a="c"}': 5}}
+
+
+def test_a_pod_that_sends_endless_series_is_not_read_to_its_end() -> None:
+    body = b"".join(b'requests{a="%d"} 1\n' % number for number in range(5000))
+    assert len(exposition.series(body, {"requests"})["requests"]) == 1000
+
+
+@pytest.mark.parametrize("value", [b"1e306", b"NaN", b"+Inf", b"-Inf", b"four", b""])
 def test_what_is_no_finite_number_hides_no_other_value(value: bytes) -> None:
     body = b'requests{a="b"} ' + value + b'\nrequests{a="c"} 4\n'
-    assert exposition.sums(body, {"requests"}) == {"requests": 4}
+    assert sums(body, {"requests"}) == {"requests": 4}
 
 
 @given(
@@ -70,10 +86,10 @@ def test_what_prometheus_own_client_writes_is_read_back(counts: dict[str, int], 
         counter.labels(label).inc(count)
     for label, value in values.items():
         gauge.labels(label).set(value)
-    found = exposition.sums(generate_latest(registry), {"requests_total", "depth"})
+    found = sums(generate_latest(registry), {"requests_total", "depth"})
     assert found == {"requests_total": sum(counts.values()), "depth": sum(values.values())}
 
 
 @given(st.binary(max_size=400))
 def test_whatever_a_pod_sends_is_survived(body: bytes) -> None:
-    exposition.sums(body + b"\nrequests{" + body + b"} 1\n", {"requests"})
+    sums(body + b"\nrequests{" + body + b"} 1\n", {"requests"})

@@ -331,3 +331,12 @@ def test_endpoints_are_told_by_the_names_of_their_pods() -> None:
     # One that is terminating still drains, but gets nothing new; one that says nothing of itself may.
     assert endpoints(slice_) == Endpoints(ready=frozenset({"a"}), lasting=frozenset({"a", "c"}))
     assert endpoints({"endpoints": None}) == Endpoints()
+
+
+def test_of_several_metrics_the_one_that_was_asked_for_first_is_told() -> None:
+    """Where that fails the others come alone, and one of theirs must not be taken for it."""
+    rps, cache = ({"type": "Pods", "pods": {"metric": {"name": name}}} for name in ("rps", "cache"))
+    seen = {"type": "Pods", "pods": {"metric": {"name": "cache"}, "current": {"averageValue": "800m"}}}
+    child = {"metadata": {"name": "chat"}, "spec": {"metrics": [rps, cache]}, "status": {"currentMetrics": [seen]}}
+    assert autoscaler(child).current is None
+    assert autoscaler({**child, "spec": {"metrics": [cache, rps]}}).current == "800m"

@@ -27,8 +27,9 @@ HOLDS: dict[str, tuple[Any, float, float | None, float]] = {
 
 def read(name: str, metrics: PodMetrics) -> dict[str, float]:
     body = (RECORDED / f"{name}.prom").read_bytes()
-    sums = exposition.sums(body, {series for found in metrics.by_metric.values() for series in found})
-    assert all(series in sums for found in metrics.by_metric.values() for series in found), sums
+    found = exposition.series(body, {series for each in metrics.by_metric.values() for series in each})
+    sums = {name: sum(values.values()) for name, values in found.items()}
+    assert all(series in sums for each in metrics.by_metric.values() for series in each), sums
     return {metric: sum(sums[each] for each in series) for metric, series in metrics.by_metric.items() if series}
 
 
@@ -103,3 +104,11 @@ def test_pods_are_asked_at_the_port_that_serves_unless_their_metrics_have_one() 
 
 def port(predictor: dict[str, Any]) -> int | None:
     return scraping.of_predictor(Predictor.model_validate(predictor)).port
+
+
+def test_what_some_servers_have_only_once_it_was_used_counts_as_none_until_then() -> None:
+    """An idle TGI would otherwise have no metric, which is told as a fault."""
+    assert "tgi_request_success" in PRESETS["TGI"].absent_until_used
+    assert not PRESETS["vLLM"].absent_until_used
+    assert not pod_metrics.of(PodMetricsSpec(preset="TGI", requests="mistyped")).absent_until_used
+    assert pod_metrics.of(PodMetricsSpec(preset="TGI", port=80)).absent_until_used

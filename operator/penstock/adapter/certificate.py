@@ -46,7 +46,7 @@ class Certificates:
                 *(base64.b64decode(data[name], validate=True) for name in (_BUNDLE, _AUTHORITY_KEY, _CERTIFICATE, _KEY))
             )
             found._check()
-        except (KeyError, ValueError, TypeError, InvalidSignature):
+        except (KeyError, ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
             return None
         return found
 
@@ -68,7 +68,8 @@ class Certificates:
         return _serving(self).not_valid_after_utc
 
     def _check(self) -> None:
-        """Raises ValueError or InvalidSignature unless the keys and signatures are those of the certificates."""
+        """Raises ValueError, InvalidSignature or ExtensionNotFound unless keys and certificates fit together."""
+        self.is_for("")
         authorities = _authorities(self)
         keys = _load_key(self.authority_key), _load_key(self.key)
         owners = authorities[0], _serving(self)

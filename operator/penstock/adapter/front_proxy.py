@@ -50,7 +50,7 @@ class FrontProxy:
     def of_config_map(cls, data: Mapping[str, str]) -> "FrontProxy":
         """Raises NotConfigured."""
         ca = data.get("requestheader-client-ca-file", "")
-        if "BEGIN CERTIFICATE" not in ca:
+        if "BEGIN CERTIFICATE" not in ca or not ca.isascii():
             raise NotConfigured(
                 f"the ConfigMap {CONFIG_NAMESPACE}/{CONFIG_NAME} names no requestheader-client-ca-file: start the API "
                 "server with --requestheader-client-ca-file and --proxy-client-cert-file"

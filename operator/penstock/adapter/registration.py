@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from penstock import names
 from penstock.adapter.answers import GROUP, VERSIONS
-from penstock.kinds import API_SERVICE, Manifest
+from penstock.kinds import API_SERVICE, CLUSTER_ROLE, Manifest
 
 SERVICE_PORT: Final = 443
 # Others of the group are asked first if they have a higher one; within the group the newer version.
@@ -19,12 +19,12 @@ _VERSION_PRIORITIES: Final = dict(zip(VERSIONS, (200, 100), strict=True))
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Whose adapter this is. `owner` is the ClusterRole with which the APIServices go, as an owner reference."""
+    """Whose adapter this is. `owner_name`: the ClusterRole with which the APIServices go; empty: they stay."""
 
     namespace: str
     service: str
     secret: str
-    owner: Manifest | None = None
+    owner_name: str = ""
 
     @property
     def host(self) -> str:
@@ -35,8 +35,18 @@ def api_service_name(version: str) -> str:
     return f"{version}.{GROUP}"
 
 
-def api_service(version: str, installation: Installation, ca_bundle: bytes) -> Manifest:
-    owners = [installation.owner] if installation.owner else []
+def owner(role: Manifest) -> Manifest:
+    """A reference to the ClusterRole: what it owns goes with it, also when nobody of ours is left to clean up."""
+    metadata = role["metadata"]
+    return {
+        "apiVersion": CLUSTER_ROLE.api_version,
+        "kind": CLUSTER_ROLE.name,
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+    }
+
+
+def api_service(version: str, installation: Installation, ca_bundle: bytes, owners: list[Manifest]) -> Manifest:
     return {
         "apiVersion": API_SERVICE.api_version,
         "kind": API_SERVICE.name,

@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import aiohttp
-import structlog
 
 from penstock import clock, health, names
 from penstock.adapter.api import Api
@@ -23,13 +22,11 @@ from penstock.adapter.settings import Settings
 from penstock.adapter.targets import Targets
 from penstock.adapter.upkeep import Upkeep
 from penstock.adapter.values import Values
-from penstock.kinds import CLUSTER_ROLE, INFERENCE_SERVICE, POD, Kind
+from penstock.kinds import INFERENCE_SERVICE, POD, Kind
 from penstock.kube.api_server import ApiServer, connect
 from penstock.kube.throttle import TokenBucket
 from penstock.watch.reflector import Reflector
 from penstock.watch.store import Key
-
-log = structlog.get_logger(__name__)
 
 _LAST_ANSWERS_SECONDS: Final = 5.0
 
@@ -49,18 +46,21 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
         scraper = Scraper(targets, session, metrics.scraped)
         stack.push_async_callback(scraper.close)
         metrics.read_from(lambda: (*targets.numbers, scraper.active))
-        port = Port(settings.port, Upkeep(server, await _installation(settings, server), metrics, clock.now))
+        reflectors = _reflectors(settings, server, targets, scraper, metrics)
+
+        def is_synced() -> bool:
+            return all(reflector.is_synced.is_set() for reflector in reflectors)
+
+        port = Port(settings.port, Upkeep(server, _installation(settings), metrics, clock.now), can_answer=is_synced)
         reviews = Reviews(server.review, asyncio.get_running_loop().time)
         api = Api(Values(targets, scraper), reviews, metrics, lambda: port.front_proxy)
-        reflectors = _reflectors(settings, server, targets, scraper, metrics)
         heartbeat = health.Heartbeat()
         stop = _on_signal()
 
         def unready() -> str:
             if stop.is_set():
                 return "stopping"
-            is_synced = all(reflector.is_synced.is_set() for reflector in reflectors)
-            return port.missing if is_synced else "not synced yet"
+            return port.missing if is_synced() else "not synced yet"
 
         await stack.enter_async_context(
             health.serve(settings.metrics_port, metrics, is_alive=lambda: heartbeat.is_regular, unready=unready)
@@ -109,7 +109,17 @@ def _reflectors(
             scraper.follow(key)
 
     def reflector(kind: Kind, namespace: str | None, selector: str | None = None) -> Reflector:
-        return Reflector(server, targets, kind, enqueue=follow, metrics=metrics, namespace=namespace, selector=selector)
+        return Reflector(
+            server,
+            targets,
+            kind,
+            enqueue=follow,
+            metrics=metrics,
+            namespace=namespace,
+            selector=selector,
+            # A namespace that is gone, and the right to read it with it, must not keep the others from being served.
+            is_waited_for=False,
+        )
 
     return [
         each
@@ -122,20 +132,7 @@ def _reflectors(
     ]
 
 
-async def _installation(settings: Settings, server: ApiServer) -> Installation:
+def _installation(settings: Settings) -> Installation:
     return Installation(
-        settings.service_namespace,
-        settings.service_name,
-        settings.secret_name,
-        await _owner(settings.owner_cluster_role, server) if settings.owner_cluster_role else None,
+        settings.service_namespace, settings.service_name, settings.secret_name, settings.owner_cluster_role
     )
-
-
-async def _owner(name: str, server: ApiServer) -> dict[str, Any] | None:
-    """A reference to the ClusterRole: what it owns goes with it, also when nobody of ours is left to clean up."""
-    role = await server.get(CLUSTER_ROLE, "", name)
-    if role is None:
-        log.warning("no such ClusterRole: the APIServices will stay when Penstock is uninstalled", name=name)
-        return None
-    uid = role["metadata"]["uid"]
-    return {"apiVersion": CLUSTER_ROLE.api_version, "kind": CLUSTER_ROLE.name, "name": name, "uid": uid}

@@ -13,7 +13,7 @@ from typing import Final
 import aiohttp
 
 from penstock.adapter.targets import Pod, Targets
-from penstock.adapter.window import Window
+from penstock.adapter.window import STALE_SECONDS, Window
 from penstock.observed import exposition
 from penstock.pod_metrics import PodMetrics
 from penstock.watch.store import Key
@@ -26,6 +26,8 @@ _MOST_SCRAPES_PER_SECOND: Final = 1250
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=2.0)
 _LONGEST_EXPOSITION: Final = 2 * 1024 * 1024
+_LONG_EXPOSITION: Final = 128 * 1024
+_MISSED_SCRAPES: Final = 3.5
 # Kubernetes' autoscaler asks every 15 s by default; one that is set to a slower pace keeps its pods scraped too.
 _ASKED_FOR_SECONDS: Final = 180.0
 
@@ -35,6 +37,7 @@ class _Scraped:
     """A pod that is scraped."""
 
     pod: Pod
+    metrics: PodMetrics | None = None  # the names by which the window was filled
     window: Window = field(default_factory=Window)
     # Set when it has been scraped twice, or could not be.
     is_known: asyncio.Event = field(default_factory=asyncio.Event)
@@ -60,16 +63,22 @@ class Scraper:
         """Pods that are scraped now."""
         return len(self._scraped)
 
+    @property
+    def seconds_between_scrapes(self) -> float:
+        return max(SCRAPE_SECONDS, len(self._scraped) / _MOST_SCRAPES_PER_SECOND)
+
+    @property
+    def stale_seconds(self) -> float:
+        """After how long without a scrape a pod has no sample."""
+        return max(STALE_SECONDS, _MISSED_SCRAPES * self.seconds_between_scrapes)
+
     async def asked(self, key: Key, *, patience: float) -> None:
         """Somebody asks about the service: scrape its pods from now on.
 
-        Where that begins only now, wait until each has been scraped twice, but no longer than `patience` seconds.
+        Wait until each has been scraped twice, or could not be, but no longer than `patience` seconds.
         """
-        is_new = not self._is_wanted(key)
         self._asked[key] = asyncio.get_running_loop().time()
         self.follow(key)
-        if not is_new:
-            return
         known = [self._scraped[pod.uid].is_known for pod in self._targets.pods(key) if pod.uid in self._scraped]
         try:
             async with asyncio.timeout(patience):
@@ -81,6 +90,7 @@ class Scraper:
     def follow(self, key: Key) -> None:
         """Its pods may have changed: begin with the new ones. That of a pod that is gone ends by itself."""
         if self._targets.metrics(key) is None or not self._is_wanted(key):
+            self._asked.pop(key, None)
             return
         for pod in self._targets.pods(key):
             if pod.uid not in self._scraped:
@@ -107,10 +117,12 @@ class Scraper:
                 if not succeeded or pause != _FIRST_PAUSE_SECONDS:
                     scraped.is_known.set()
                 await asyncio.sleep(pause * random.uniform(0.6, 1.4))  # noqa: S311 - jitter, not a secret.
-                pause = max(SCRAPE_SECONDS, len(self._scraped) / _MOST_SCRAPES_PER_SECOND)
+                pause = self.seconds_between_scrapes
         finally:
             del self._scraped[pod.uid]
             scraped.is_known.set()
+        # The same pod may be back already, on another address.
+        self.follow(pod.service)
 
     def _metrics(self, pod: Pod) -> PodMetrics | None:
         """What to look for; None if the pod need not be scraped any more, or the pod of that name is another one."""
@@ -124,10 +136,16 @@ class Scraper:
             body = await self._fetch(scraped.pod, metrics)
         except (aiohttp.ClientError, TimeoutError, OSError):
             return False
-        found, kinds = _by_metric(body, metrics), metrics.kinds
-        counters = {metric: value for metric, value in found.items() if kinds[metric] == "Rate"}
-        gauges = {metric: value for metric, value in found.items() if kinds[metric] == "Value"}
-        scraped.window.add(asyncio.get_running_loop().time(), counters, gauges)
+        if metrics != scraped.metrics:
+            # What was counted under other names is no base for these.
+            scraped.metrics, scraped.window = metrics, Window()
+        at = asyncio.get_running_loop().time()
+        # A millisecond of parsing is less than what a thread costs; what is longer would hold up every answer.
+        parse = asyncio.to_thread(_by_metric, body, metrics) if len(body) > _LONG_EXPOSITION else None
+        found = await parse if parse else _by_metric(body, metrics)
+        counters = {metric: series for metric, series in found.items() if metrics.kinds[metric] == "Rate"}
+        gauges = {metric: sum(series.values()) for metric, series in found.items() if metric not in counters}
+        scraped.window.add(at, counters, gauges)
         return bool(found)
 
     async def _fetch(self, pod: Pod, metrics: PodMetrics) -> bytes:
@@ -144,8 +162,12 @@ class Scraper:
             return bytes(body)
 
 
-def _by_metric(body: bytes, metrics: PodMetrics) -> dict[str, float]:
-    """What the exposition says of each metric. Some servers have a series only once it has been counted up."""
-    sums = exposition.sums(body, {name for series in metrics.by_metric.values() for name in series})
-    values = {metric: [sums[name] for name in series if name in sums] for metric, series in metrics.by_metric.items()}
-    return {metric: sum(found) for metric, found in values.items() if found}
+def _by_metric(body: bytes, metrics: PodMetrics) -> dict[str, dict[tuple[str, bytes], float]]:
+    """The series behind each metric, by name and labels; those that the exposition has nothing of are left out."""
+    found = exposition.series(body, {name for names in metrics.by_metric.values() for name in names})
+    known: dict[str, dict[bytes, float]] = {**{name: {} for name in metrics.absent_until_used}, **found}
+    return {
+        metric: {(name, labels): value for name in names for labels, value in known.get(name, {}).items()}
+        for metric, names in metrics.by_metric.items()
+        if any(name in known for name in names)
+    }

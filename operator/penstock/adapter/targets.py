@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+import structlog
 from pydantic import ValidationError
 
 from penstock import names
@@ -13,6 +14,8 @@ from penstock.desired.serving import serving_container
 from penstock.kinds import INFERENCE_SERVICE, POD, Kind, Manifest
 from penstock.pod_metrics import PodMetrics
 from penstock.watch.store import Key, ObjectId, identify
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Targets:
         return {key}
 
     def _put_pod(self, identity: ObjectId, obj: Manifest) -> set[Key]:
-        pod = _ready_pod(obj)
+        pod = _read_pod(obj)
         concerned = self._drop_pod(identity)
         if pod is None:
             return concerned
@@ -116,8 +119,19 @@ class Targets:
 def _pod_metrics(obj: Manifest) -> PodMetrics | None:
     try:
         return scraping.of_service(InferenceServiceSpec.model_validate(obj["spec"]))
-    except (ValidationError, KeyError):
-        # The operator says on the service what is wrong with it.
+    except ValidationError:
+        return None  # The operator says on the service what is wrong with it.
+    except Exception:
+        # One service, whatever it says, must not end the adapter for all.
+        log.exception("a service cannot be read", service=obj["metadata"]["name"])
+        return None
+
+
+def _read_pod(obj: Manifest) -> Pod | None:
+    try:
+        return _ready_pod(obj)
+    except Exception:
+        log.exception("a pod cannot be read", pod=obj["metadata"]["name"])
         return None
 
 

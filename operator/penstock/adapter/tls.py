@@ -15,6 +15,8 @@ def context(certificates: Certificates, client_ca: str) -> ssl.SSLContext:
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.verify_mode = ssl.CERT_OPTIONAL
+    # As Go does: what the cluster names as its authority is trusted, also where another one has signed that.
+    made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     made.load_verify_locations(cadata=client_ca)
     load(made, certificates)
     return made

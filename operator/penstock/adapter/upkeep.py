@@ -18,7 +18,7 @@ from penstock.adapter.certificate import Certificates
 from penstock.adapter.front_proxy import CONFIG_NAME, CONFIG_NAMESPACE, FrontProxy
 from penstock.adapter.metrics import AdapterMetrics
 from penstock.adapter.registration import Installation
-from penstock.kinds import API_SERVICE, CONFIG_MAP, SECRET, Manifest
+from penstock.kinds import API_SERVICE, CLUSTER_ROLE, CONFIG_MAP, SECRET, Manifest
 from penstock.kube.api_server import ApiServer
 
 log = structlog.get_logger(__name__)
@@ -68,7 +68,10 @@ class Upkeep:
 
     async def register(self, ca_bundle: bytes) -> None:
         """Route the API group to us, unless somebody else serves it. Raises errors.ApiError, errors.Unreachable."""
-        wanted = {version: registration.api_service(version, self._installation, ca_bundle) for version in VERSIONS}
+        owners = await self._owners()
+        wanted = {
+            version: registration.api_service(version, self._installation, ca_bundle, owners) for version in VERSIONS
+        }
         live = {
             version: await self._server.get(API_SERVICE, "", each["metadata"]["name"])
             for version, each in wanted.items()
@@ -76,12 +79,24 @@ class Upkeep:
         foreign = [each for each in live.values() if each and not registration.is_ours(each, self._installation)]
         self._note(foreign[0] if foreign else None)
         if foreign:
-            # Of two adapters with a version each, every autoscaler would ask the one with the newer version.
+            await self._withdraw([each for each in live.values() if each and each not in foreign])
             return
         for version in VERSIONS:
             # On a Conflict another replica, or another adapter, was faster; the next round looks again.
             with suppress(errors.Conflict):
                 await self._put(live[version], wanted[version])
+
+    async def _owners(self) -> list[Manifest]:
+        name = self._installation.owner_name
+        role = await self._server.get(CLUSTER_ROLE, "", name) if name else None
+        return [registration.owner(role)] if role else []
+
+    async def _withdraw(self, ours: list[Manifest]) -> None:
+        """Of two adapters with a version each, every autoscaler would ask the one with the newer version."""
+        for each in ours:
+            metadata = each["metadata"]
+            await self._server.delete(API_SERVICE, "", metadata["name"], uid=metadata["uid"])
+            log.info("registration withdrawn", api_service=metadata["name"])
 
     async def _put(self, live: Manifest | None, wanted: Manifest) -> None:
         if live is None:

@@ -69,5 +69,6 @@ class Values:
 
     def _reading(self, pod: Pod, metric: str) -> Reading | None:
         window, now = self._scraper.window(pod), asyncio.get_running_loop().time()
+        stale = self._scraper.stale_seconds
         # A metric is counters in one service, perhaps, and gauges in another: a window has it as one of the two.
-        return (window.rate(metric, now) or window.mean(metric, now)) if window else None
+        return (window.rate(metric, now, stale=stale) or window.mean(metric, now, stale=stale)) if window else None

@@ -49,6 +49,7 @@ def validate(isvc: InferenceService) -> list[FieldError]:
         *fractions_of_a_device(resources),
         *metric_without_request(isvc.spec, resources),
         *metric_given_twice(isvc.spec),
+        *target_without_meaning(isvc.spec),
         *metric_without_series(predictor),
     ]
 
@@ -68,7 +69,8 @@ def requirements(predictor: Predictor) -> Requirements:
 def can_be_autoscaled(isvc: InferenceService) -> bool:
     """Whether an autoscaler would have what it measures against."""
     predictor = isvc.spec.predictor
-    return not any((*metric_without_request(isvc.spec, requirements(predictor)), *metric_without_series(predictor)))
+    faults = metric_without_request(isvc.spec, requirements(predictor)), metric_without_series(predictor)
+    return not any((*faults[0], *faults[1], *target_without_meaning(isvc.spec)))
 
 
 def malformed_fragments(predictor: Predictor) -> Iterator[FieldError]:
@@ -132,6 +134,20 @@ def metric_without_request(spec: InferenceServiceSpec, resources: Requirements) 
             yield FieldError(
                 field, f"{metric} is measured against the request; set {resources.field}.requests.{metric}"
             )
+
+
+def target_without_meaning(spec: InferenceServiceSpec) -> Iterator[FieldError]:
+    """The autoscaler's own refusal would name a field of an object that the user has not written."""
+    for index, metric in enumerate(spec.autoscaling.metrics):
+        field = f"spec.autoscaling.metrics[{index}]"
+        if metric.series in pod_metrics.METRICS:
+            yield FieldError(f"{field}.series", f"{metric.series} is served already: use predictor.scaleMetric")
+        if metric.target is None:
+            continue
+        if not _is_quantity(metric.target) or quantity.parse(metric.target) <= 0:
+            yield FieldError(f"{field}.target", f"{metric.target!r} must be a quantity above 0, such as 10 or 800m")
+        elif metric.resource and quantity.parse(metric.target) % 1:
+            yield FieldError(f"{field}.target", f"{metric.target!r} must be a whole number of percent, such as 70")
 
 
 def metric_given_twice(spec: InferenceServiceSpec) -> Iterator[FieldError]:

@@ -1,41 +1,50 @@
-"""A few named series out of a Prometheus text exposition, summed over their labels. Pure.
+"""A few named series out of a Prometheus text exposition. Pure.
 
 Only the lines asked for are parsed: a server's exposition has hundreds, and thousands of pods are asked every few
 seconds. The format: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format.
 """
 
-import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
+from typing import Final, TypeAlias
 
-# A line that is longer is no series of ours, and a pod must not make us search it.
-_LONGEST_LINE = 4096
+# Of one name: its values by the text of their labels. Empty where the name is declared and has no sample yet.
+Series: TypeAlias = Mapping[bytes, float]
+
+# A pod that sends more of them, or greater numbers, counts no requests.
+_MOST_SERIES: Final = 1000
+_MOST: Final = 1e15
 
 
-def sums(body: bytes, series: Collection[str]) -> dict[str, float]:
-    """The sum of each series over all its labels; one that the exposition does not have is left out.
+def series(body: bytes, names: Collection[str]) -> dict[str, dict[bytes, float]]:
+    """The series of each name; a name that the exposition does not have is left out.
 
-    A series that is declared but has no sample yet counts as 0. Values that are no finite number are left out, so that
-    one broken label does not hide the others.
+    Values that are no number, or none that can be a count, are left out, so that one label does not hide the others.
     """
-    found: dict[str, float] = {}
-    for line in _lines(frozenset(series)).finditer(body):
-        declared, name, value = line.groups()
-        if declared is not None:
-            found.setdefault(declared.decode(), 0.0)
+    found: dict[str, dict[bytes, float]] = {}
+    number = 0
+    for line in _lines(frozenset(names)).finditer(body):
+        declared, name, labels, text = line.groups()
+        of_name = found.setdefault((declared or name).decode(), {})
+        value = None if declared else _number(text)
+        if value is None:
             continue
-        number = _number(value)
-        if number is not None:
-            found[name.decode()] = found.get(name.decode(), 0.0) + number
+        number += 1
+        if number > _MOST_SERIES:
+            break
+        # Of a series that is there twice, as no exposition may have it, both count.
+        of_name[labels or b""] = of_name.get(labels or b"", 0.0) + value
     return found
 
 
 @lru_cache(maxsize=256)
-def _lines(series: frozenset[str]) -> re.Pattern[bytes]:
-    names = b"|".join(re.escape(name.encode()) for name in sorted(series))
-    labels = rb"(?:[ \t]*\{[^\n]{0,%d}\})?" % _LONGEST_LINE
-    return re.compile(rb"^(?:# TYPE (%s) |(%s)%s[ \t]+([^\s]{1,64}))" % (names, names, labels), re.MULTILINE)
+def _lines(names: frozenset[str]) -> re.Pattern[bytes]:
+    either = b"|".join(re.escape(name.encode()) for name in sorted(names))
+    # Braces may stand in a label's value, and after the sample's own, in an exemplar.
+    labels = rb'\{(?:[^"\n}]|"(?:[^"\\\n]|\\.)*+")*+\}'
+    sample = rb"(%s)(?:[ \t]*(%s))?[ \t]+([^\s]{1,64})" % (either, labels)
+    return re.compile(rb"^(?:# TYPE (%s) |%s)" % (either, sample), re.MULTILINE)
 
 
 def _number(text: bytes) -> float | None:
@@ -43,4 +52,4 @@ def _number(text: bytes) -> float | None:
         number = float(text)
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= _MOST else None  # Not a number is none of those either.

@@ -3,7 +3,7 @@
 `project_*` cut an object of a watch down to what the store keeps; the `Seen*` values are what a pass reasons about.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -82,19 +82,28 @@ def autoscaler(child: Manifest) -> SeenAutoscaler:
     conditions = {c["type"]: (c["status"], c["reason"], c["message"]) for c in status.get("conditions", [])}
     return SeenAutoscaler(
         desired=status.get("desiredReplicas") or None,  # 0 stands for "not computed" as long as we want pods.
-        current=_current_metric(status.get("currentMetrics") or []),
+        current=_current_metric(child.get("spec", {}).get("metrics") or [], status.get("currentMetrics") or []),
         last_scale_time=_time(status.get("lastScaleTime")),
         conditions=conditions,
     )
 
 
-def _current_metric(metrics: Iterable[Mapping[str, Any]]) -> str | None:
+def _current_metric(wanted: Sequence[Mapping[str, Any]], metrics: Iterable[Mapping[str, Any]]) -> str | None:
+    """That of the first metric that was asked for; where it fails, others come without it."""
+    first = _metric_name(wanted[0]) if wanted else ""
     for metric in metrics:
+        if first and _metric_name(metric) != first:
+            continue
         current = (metric.get("pods") or metric.get("resource") or {}).get("current") or {}
         for key in ("averageUtilization", "averageValue"):
             if current.get(key) is not None:
                 return str(current[key])
     return None
+
+
+def _metric_name(metric: Mapping[str, Any]) -> str:
+    of_pods = (metric.get("pods") or {}).get("metric") or {}
+    return str(of_pods.get("name") or (metric.get("resource") or {}).get("name", ""))
 
 
 def pod(obj: Manifest) -> SeenPod:

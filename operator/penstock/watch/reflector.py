@@ -45,7 +45,10 @@ class EventCounter(Protocol):
 
 
 class Reflector:
-    """One kind in one namespace, or in all. `is_synced` is set after the first whole list."""
+    """One kind in one namespace, or in all.
+
+    `is_synced` is set after the first whole list, or after a few failures if it need not be waited for.
+    """
 
     def __init__(
         self,
@@ -57,12 +60,14 @@ class Reflector:
         metrics: EventCounter,
         namespace: str | None = None,
         selector: str | None = None,
+        is_waited_for: bool = True,
     ) -> None:
         self._server = server
         self._store = store
         self._enqueue = enqueue
         self._metrics = metrics
         self._version = ""
+        self._is_waited_for = is_waited_for and kind not in NOT_WAITED_FOR
         self.kind = kind
         self.namespace = namespace
         self.selector = selector
@@ -90,7 +95,7 @@ class Reflector:
                 if self.kind is RESOURCE_QUOTA and isinstance(error, errors.ApiError) and error.status == 403:
                     # A plan without them is better than one with those of yesterday.
                     self._without()
-                if self.kind in NOT_WAITED_FOR and failures >= _PATIENCE:
+                if not self._is_waited_for and failures >= _PATIENCE:
                     self.is_synced.set()
                 if isinstance(error, errors.ApiError) and not isinstance(error, errors.Throttled):
                     # Whatever the server means by it, a fresh list is right.
