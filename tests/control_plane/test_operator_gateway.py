@@ -69,7 +69,7 @@ def test_without_the_field_all_of_it_goes(objects: Objects, name: str) -> None:
         assert [each["metadata"]["name"] for each in objects.all(SERVICE, ours)] == [name]
 
     eventually(gone)
-    serving(objects, name, "1")
+    eventually(lambda: serving(objects, name, "1"))
 
 
 def test_a_route_that_somebody_changes_is_repaired(objects: Objects, name: str, gateway: Gateway) -> None:

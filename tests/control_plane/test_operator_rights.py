@@ -14,6 +14,8 @@ from tests.control_plane.waiting import eventually
 
 Right = tuple[str, str, str]  # group, resource, verb
 GATEWAY = {"gateway": {"parentRefs": [{"name": "public"}]}}
+# One slot serves before and after: what is deleted of it comes back.
+IN_PLACE = {"strategy": "RollingUpdate"}
 
 
 def forged(namespace: str) -> Manifest:
@@ -66,7 +68,7 @@ def test_every_right_is_used_and_no_request_is_forbidden(
     # A Lease that says it is a release's over the same namespace: it is looked into, and stops nobody.
     own_objects.create(forged(own_objects.namespace))
     operator = Operator(own_installation, tmp_path).start().wait_until_leading()
-    own_objects.serve(name, minReplicas=2, maxReplicas=3, networking=GATEWAY)
+    own_objects.serve(name, minReplicas=2, maxReplicas=3, networking=GATEWAY, rollout=IN_PLACE)
     eventually(lambda: stable(own_objects, name))
     own_objects.edit(name, predictor=image("2"))
     eventually(lambda: stable(own_objects, name))
@@ -77,7 +79,7 @@ def test_every_right_is_used_and_no_request_is_forbidden(
     # The children of the first life are in the way of the second's: each must be deleted.
     own_objects.delete(INFERENCE_SERVICE, name, propagation="Orphan")
     eventually(lambda: assert_gone(own_objects, name))
-    own_objects.serve(name, minReplicas=2, maxReplicas=3, networking=GATEWAY)
+    own_objects.serve(name, minReplicas=2, maxReplicas=3, networking=GATEWAY, rollout=IN_PLACE)
     eventually(lambda: stable(own_objects, name))
     assert operator.stop() == 0
 

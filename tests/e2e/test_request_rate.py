@@ -32,7 +32,7 @@ def test_a_step_in_load_brings_a_model_four_pods_and_takes_them_back_without_a_f
 ) -> None:
     busy = service("rate")
     spec = specs.model(
-        "s3://models/sentiment", model_secret, minReplicas=1, maxReplicas=4, scaleMetric="rps", scaleTarget=8
+        "s3://models/sentiment", model_secret, minReplicas=1, maxReplicas=4, scaleMetric="rps", scaleTarget=5
     )
     busy.apply({**spec, "autoscaling": {"behavior": QUICK_DOWN}})
     eventually(busy.is_ready, busy, within=180)
@@ -40,14 +40,14 @@ def test_a_step_in_load_brings_a_model_four_pods_and_takes_them_back_without_a_f
     eventually(lambda: busy.condition("AutoscalingActive")[0] == "True", busy, within=60)
     url, body = f"{busy.url()}/predict", {"texts": ["I would buy it again."]}
     with Traffic(url, body, clients=0, fresh=1, pause_seconds=0.5) as trickle:
-        with Traffic(url, body, clients=0, fresh=6, pause_seconds=0.15) as load:
+        with Traffic(url, body, clients=0, fresh=8, pause_seconds=0.15) as load:
             began = time.monotonic()
             first = eventually(lambda: wanted(busy) > 1, busy, within=60)
             eventually(lambda: busy.status().get("readyReplicas") == 4, busy, within=180)
         rate = load.answered / (time.monotonic() - began)
-        print(f"\n{rate:.1f} requests per second, aim 8 per pod: more pods wanted after {first:.1f} s")
+        print(f"\n{rate:.1f} requests per second, aim 5 per pod: more pods wanted after {first:.1f} s")
         autoscaling = busy.status()["autoscaling"]
-        assert (autoscaling["metric"], autoscaling["target"], autoscaling["desired"]) == ("rps", 8, 4)
+        assert (autoscaling["metric"], autoscaling["target"], autoscaling["desired"]) == ("rps", 5, 4)
         back = eventually(lambda: wanted(busy) == 1, busy, within=120)
         eventually(lambda: len(busy.pods()) == 1, busy, within=60)
         print(f"one pod wanted {back:.1f} s after the load ended")
