@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +40,9 @@ def show(cluster: Cluster, name: str) -> None:
     _patch(cluster, name, _SCALED)
     try:
         with _questions(cluster, name):
-            for line in _until_two_are_ready(cluster, name):
+            for line in watch.follow(
+                cluster, name, _summary, _has_two_ready, seconds=_SECONDS, else_say="it had no second pod"
+            ):
                 progress(f"  {line}")
     finally:
         _patch(cluster, name, _FIXED)
@@ -67,19 +68,8 @@ def _questions(cluster: Cluster, name: str) -> Iterator[None]:
             process.stdin.close()
 
 
-def _until_two_are_ready(cluster: Cluster, name: str) -> Iterator[str]:
-    deadline, told = time.monotonic() + _SECONDS, ""
-    while True:
-        status = watch.read(cluster, name)
-        line = _summary(status)
-        if line != told:
-            told = line
-            yield line
-        if status.get("readyReplicas") == 2:
-            return
-        if time.monotonic() > deadline:
-            raise watch.NotServing(f"it had no second pod within {_SECONDS:.0f} s")
-        time.sleep(watch.POLL_SECONDS)
+def _has_two_ready(status: watch.Status) -> bool:
+    return status.get("readyReplicas") == 2
 
 
 def _summary(status: watch.Status) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.harness import release
@@ -22,21 +22,39 @@ class NotServing(Exception):
 
 def wait_until_ready(cluster: Cluster, name: str, *, generation: int, seconds: float) -> Iterator[str]:
     """Yields a line whenever the service has something new to say; ends when it is Ready. Raises NotServing."""
-    deadline = time.monotonic() + seconds
-    told = ""
+
+    def is_ready(status: Status) -> bool:
+        if status.get("observedGeneration") != generation:
+            return False
+        if condition(status, "Ready").get("status") != "True" and condition(status, "Stalled").get("status") == "True":
+            raise NotServing(condition(status, "Stalled")["message"])
+        return condition(status, "Ready").get("status") == "True"
+
+    return follow(cluster, name, summary, is_ready, seconds=seconds, else_say=f"{name} was not ready")
+
+
+def follow(
+    cluster: Cluster,
+    name: str,
+    describe: Callable[[Status], str],
+    is_over: Callable[[Status], bool],
+    *,
+    seconds: float,
+    else_say: str,
+) -> Iterator[str]:
+    """Yields the description of the status whenever that changes, until it is over. Raises NotServing."""
+    deadline, told = time.monotonic() + seconds, ""
     while True:
         status = read(cluster, name)
-        line = summary(status)
+        line = describe(status)
         if line != told:
             told = line
             yield line
-        if status.get("observedGeneration") == generation:
-            if condition(status, "Ready").get("status") == "True":
-                return
-            if condition(status, "Stalled").get("status") == "True":
-                raise NotServing(condition(status, "Stalled")["message"])
+        if is_over(status):
+            return
         if time.monotonic() > deadline:
-            raise NotServing(f"{name} was not ready within {seconds:.0f} s")
+            raise NotServing(f"{else_say} within {seconds:.0f} s")
+        # kubectl itself takes longer: the pause is for the machine, not for the answer.
         time.sleep(POLL_SECONDS)
 
 

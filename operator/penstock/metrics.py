@@ -34,15 +34,42 @@ class Snapshot:
     objects_by_kind: Mapping[str, int]  # in the store
 
 
-class Metrics:
-    """One process's metrics in a registry of their own."""
+class ProcessMetrics:
+    """What each process of ours counts, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        build = Gauge("penstock_build_info", "Version of Penstock; always 1.", ["version"], registry=self._registry)
+        build.labels(version=version("penstock")).set(1)
+        requests = self._counter("penstock_api_requests", "Requests to the API server.", ["verb", "resource", "code"])
+        events = self._counter("penstock_watch_events", "Watch events received.", ["kind", "type"])
+        # Resolving labels takes a lock and a lookup by strings: each combination once is enough.
+        self._request = cache(requests.labels)
+        self._event = cache(events.labels)
+
+    def api_request(self, verb: str, resource: str, code: int) -> None:
+        """Count one answer of the API server; code 0 stands for no answer."""
+        self._request(verb, resource, code).inc()
+
+    def event_seen(self, kind: str, event_type: str) -> None:
+        """Count one watch event: ADDED, MODIFIED or DELETED; LISTED for an object of the first list."""
+        self._event(kind, event_type).inc()
+
+    def render(self) -> tuple[bytes, str]:
+        """Return the exposition and its content type."""
+        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+    def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
+        return Counter(name, text, labels, registry=self._registry)
+
+
+class Metrics(ProcessMetrics):
+    """The operator's."""
 
     def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
-        self._registry = CollectorRegistry()
+        super().__init__()
         self._registry.register(_SnapshotCollector(snapshot))
-        ProcessCollector(registry=self._registry)
-        build = Gauge("penstock_build_info", "Version of the operator; always 1.", ["version"], registry=self._registry)
-        build.labels(version=version("penstock")).set(1)
         reconcile = Histogram(
             "penstock_reconcile_duration_seconds",
             "Time one pass over one service took, by what came of it.",
@@ -56,40 +83,20 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
-        requests = self._counter("penstock_api_requests", "Requests to the API server.", ["verb", "resource", "code"])
         errors = self._counter(
             "penstock_errors", "Failed passes, by reason; InternalError is the operator's own failure.", ["reason"]
         )
-        events = self._counter("penstock_watch_events", "Watch events received.", ["kind", "type"])
-        # Resolving labels takes a lock and a lookup by strings: each combination once is enough.
         self._reconcile = cache(reconcile.labels)
-        self._request = cache(requests.labels)
         self._error = cache(errors.labels)
-        self._event = cache(events.labels)
         self.queue_waited: Callable[[float], None] = wait.observe
 
     def reconciled(self, seconds: float, *, result: str) -> None:
         """Count one pass; result is `done`, `again` (the cluster moved on meanwhile) or `error`."""
         self._reconcile(result).observe(seconds)
 
-    def api_request(self, verb: str, resource: str, code: int) -> None:
-        """Count one answer of the API server; code 0 stands for no answer."""
-        self._request(verb, resource, code).inc()
-
     def failed(self, reason: str) -> None:
         """Count one error by its reason in the common vocabulary (names.Reason)."""
         self._error(reason).inc()
-
-    def event_seen(self, kind: str, event_type: str) -> None:
-        """Count one watch event: ADDED, MODIFIED or DELETED; LISTED for an object of the first list."""
-        self._event(kind, event_type).inc()
-
-    def render(self) -> tuple[bytes, str]:
-        """Return the exposition and its content type."""
-        return generate_latest(self._registry), CONTENT_TYPE_LATEST
-
-    def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
-        return Counter(name, text, labels, registry=self._registry)
 
 
 class _SnapshotCollector(Collector):

@@ -74,7 +74,7 @@ class PodMetrics:
         return {**dict(self.further), **METRICS}
 
 
-# docs/reference/pod-metrics.md says where each name was read.
+# docs/reference/metrics-adapter.md says where each name was read.
 PRESETS: Final[dict[Preset, PodMetrics]] = {
     "vLLM": PodMetrics(
         ("vllm:request_success_total",),
@@ -149,11 +149,11 @@ def of(spec: PodMetricsSpec | None) -> PodMetrics:
     if spec.requests and not spec.preset:
         # How requests end in a server that nobody knows, nobody knows.
         base = replace(base, outcomes=(), durations=None)
-    own = spec.model_copy(update={"preset": None, "port": None, "path": None})
+    names_some = any((spec.requests, spec.in_flight, spec.queue_depth))
     return replace(
         base,
         # A series that somebody has named and that is not there is a mistake to be told.
-        has_all_from_the_start=base.has_all_from_the_start or own != PodMetricsSpec(),
+        has_all_from_the_start=base.has_all_from_the_start or names_some,
         requests=_own(spec.requests) or base.requests,
         in_flight=_own(spec.in_flight) or base.in_flight,
         queue_depth=_own(spec.queue_depth) or base.queue_depth,

@@ -36,10 +36,14 @@ class Objects:
         self._version = 0
         self.put(CLUSTER_ROLE, {"metadata": {"name": "penstock", "uid": "u1"}})
         self.writes: list[str] = []
+        self.is_down, self.refused = False, 0
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         await asyncio.sleep(0)
         del namespace
+        if self.is_down:
+            self.refused += 1
+            raise errors.Unreachable("it is down")
         return deepcopy(self.live.get((kind.name, name)))
 
     async def create(self, kind: Kind, manifest: Manifest) -> Manifest:

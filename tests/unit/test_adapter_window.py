@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -56,10 +56,10 @@ def test_scrapes_older_than_the_window_count_no_more() -> None:
 
 
 @pytest.mark.parametrize("ask", [Window.rate, Window.mean])
-def test_a_pod_that_no_longer_answers_has_no_sample(ask: object) -> None:
+def test_a_pod_that_no_longer_answers_has_no_sample(ask: Callable[[Window, str, float], Reading | None]) -> None:
     seen = window((100, 0), (102, 4))
-    assert ask(seen, NAME, 102 + STALE_SECONDS) is not None  # type: ignore[operator]
-    assert ask(seen, NAME, 102.1 + STALE_SECONDS) is None  # type: ignore[operator]
+    assert ask(seen, NAME, 102 + STALE_SECONDS) is not None
+    assert ask(seen, NAME, 102.1 + STALE_SECONDS) is None
 
 
 def test_after_a_long_silence_the_first_scrape_is_no_rate_again() -> None:

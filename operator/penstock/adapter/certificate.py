@@ -97,7 +97,7 @@ def renewed(old: Certificates | None, host: str, now: datetime) -> Certificates:
     is_valid = leaf.not_valid_before_utc <= now < leaf.not_valid_after_utc
     if (is_due and is_trusted) or not is_valid:
         key, certificate = _leaf(host, newest, _load_key(old.authority_key), now)
-        return Certificates(_pem(*authorities), old.authority_key, _pem(certificate), _key_pem(key))
+        return replace(old, bundle=_pem(*authorities), certificate=_pem(certificate), key=_key_pem(key))
     if len(authorities) == len(_authorities(old)):
         return old
     return replace(old, bundle=_pem(*authorities))

@@ -27,7 +27,6 @@ _FIRST_PAUSE_SECONDS: Final = 1.0
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=2.0)
 _LONGEST_EXPOSITION: Final = 2 * 1024 * 1024
 _LONG_EXPOSITION: Final = 128 * 1024
-_MISSED_SCRAPES: Final = 3.5
 # Kubernetes' autoscaler asks every 15 s by default; one that is set to a slower pace keeps its pods scraped too.
 _ASKED_FOR_SECONDS: Final = 180.0
 
@@ -70,7 +69,7 @@ class Scraper:
     @property
     def stale_seconds(self) -> float:
         """After how long without a scrape a pod has no sample."""
-        return max(STALE_SECONDS, _MISSED_SCRAPES * self.seconds_between_scrapes)
+        return STALE_SECONDS / SCRAPE_SECONDS * self.seconds_between_scrapes
 
     async def asked(self, key: Key, *, patience: float) -> None:
         """Somebody asks about the service: scrape its pods from now on.
@@ -116,6 +115,7 @@ class Scraper:
                 self._on_scrape(succeeded)
                 if not succeeded or pause != _FIRST_PAUSE_SECONDS:
                     scraped.is_known.set()
+                # So wide that pods whose first scrapes began together are soon out of step.
                 await asyncio.sleep(pause * random.uniform(0.6, 1.4))  # noqa: S311 - jitter, not a secret.
                 pause = self.seconds_between_scrapes
         finally:
@@ -140,10 +140,12 @@ class Scraper:
             # What was counted under other names is no base for these.
             scraped.metrics, scraped.window = metrics, Window()
         at = asyncio.get_running_loop().time()
-        # A millisecond of parsing is less than what a thread costs; what is longer would hold up every answer.
-        parse = asyncio.to_thread(_by_metric, body, metrics) if len(body) > _LONG_EXPOSITION else None
-        found = await parse if parse else _by_metric(body, metrics)
-        counters = {metric: series for metric, series in found.items() if metrics.kinds[metric] == "Rate"}
+        if len(body) > _LONG_EXPOSITION:  # It would hold up every answer; a short one takes less than a thread costs.
+            found = await asyncio.to_thread(_by_metric, body, metrics)
+        else:
+            found = _by_metric(body, metrics)
+        kinds = metrics.kinds
+        counters = {metric: series for metric, series in found.items() if kinds[metric] == "Rate"}
         gauges = {metric: sum(series.values()) for metric, series in found.items() if metric not in counters}
         scraped.window.add(at, counters, gauges)
         return bool(found)

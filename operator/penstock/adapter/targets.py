@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from penstock import names
 from penstock.api.v1alpha1 import InferenceServiceSpec
-from penstock.desired import scraping
+from penstock.desired import container, scraping
 from penstock.desired.serving import serving_container
 from penstock.kinds import INFERENCE_SERVICE, POD, Kind, Manifest
 from penstock.pod_metrics import PodMetrics
@@ -130,7 +130,7 @@ def _pod_metrics(obj: Manifest) -> PodMetrics | None:
 def _read_pod(obj: Manifest) -> Pod | None:
     try:
         return _ready_pod(obj)
-    except Exception:
+    except Exception:  # Nor may one pod.
         log.exception("a pod cannot be read", pod=obj["metadata"]["name"])
         return None
 
@@ -145,10 +145,4 @@ def _ready_pod(obj: Manifest) -> Pod | None:
     if not service or not ip or not is_ready or metadata.get("deletionTimestamp"):
         return None
     key = Key(metadata["namespace"], service)
-    return Pod(key, metadata["name"], metadata["uid"], ip, _serving_port(obj), labels)
-
-
-def _serving_port(pod: Manifest) -> int:
-    ports = serving_container(pod).get("ports") or []
-    named = next((port for port in ports if port.get("name") == names.PORT), ports[0] if ports else {})
-    return int(named.get("containerPort", names.CONTAINER_PORT))
+    return Pod(key, metadata["name"], metadata["uid"], ip, container.port_number(serving_container(obj)), labels)

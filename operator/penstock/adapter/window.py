@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 WINDOW_SECONDS: Final = 15.0
-# Two scrapes may be missed, and time out, before a pod counts as one without a sample.
+# Three and a half times the usual pause between two scrapes: one that is lost takes no pod out of the answers.
 STALE_SECONDS: Final = 7.0
 
 # A counter's values by its series.

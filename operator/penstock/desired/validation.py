@@ -69,8 +69,12 @@ def requirements(predictor: Predictor) -> Requirements:
 def can_be_autoscaled(isvc: InferenceService) -> bool:
     """Whether an autoscaler would have what it measures against."""
     predictor = isvc.spec.predictor
-    faults = metric_without_request(isvc.spec, requirements(predictor)), metric_without_series(predictor)
-    return not any((*faults[0], *faults[1], *target_without_meaning(isvc.spec)))
+    faults = (
+        *metric_without_request(isvc.spec, requirements(predictor)),
+        *metric_without_series(predictor),
+        *target_without_meaning(isvc.spec),
+    )
+    return not faults
 
 
 def malformed_fragments(predictor: Predictor) -> Iterator[FieldError]:
