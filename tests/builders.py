@@ -17,7 +17,9 @@ from penstock.observed.causes import causes as causes_of
 from penstock.observed.values import Ended, Endpoints, Seen, SeenDeployment, SeenPod
 from penstock.rollout.decide import decide
 from penstock.rollout.decision import Decision
-from penstock.rollout.replicas import Scale, scale
+from penstock.scaling import schedule
+from penstock.scaling.replicas import Scale, scale
+from penstock.scaling.schedule import Least
 from penstock.status.conditions import Facts, Problem
 from penstock.status.status import status as status_of
 
@@ -38,6 +40,7 @@ def a_service(
     replicas: int | None = None,
     suspend: bool = False,
     rollout: dict[str, Any] | None = None,
+    autoscaling: dict[str, Any] | None = None,
     is_behind_a_gateway: bool = False,
     annotations: dict[str, str] | None = None,
     status: InferenceServiceStatus | RolloutStatus | None = None,
@@ -50,6 +53,7 @@ def a_service(
     spec = {
         "predictor": {**serving, **predictor},
         "suspend": suspend,
+        "autoscaling": autoscaling or {},
         "networking": {"gateway": {"parentRefs": [{"name": "public"}]}} if is_behind_a_gateway else {},
         "rollout": {"progressDeadlineSeconds": int(DEADLINE.total_seconds())} | (rollout or {}),
         **({} if replicas is None else {"replicas": replicas}),
@@ -103,7 +107,7 @@ def decided(
     is_stopped: bool = False,
     causes: Sequence[Cause] | None = None,
 ) -> Decision:
-    about, wanted = replace(about, current=current), scale(about.service, 0).replicas
+    about, wanted = replace(about, current=current), size(about.service).replicas
     found = causes_of(about, now) if causes is None else list(causes)
     return decide(about, found, now, wanted=wanted, is_stopped=is_stopped)
 
@@ -206,14 +210,24 @@ def facts(
     """What a pass makes of it, when the spec asks for the revision `current`."""
     about = replace(about, current=current)
     found = causes_of(about, now)
-    size = scale(about.service, about.deployment.ready if about.deployment else 0)
-    decision = decided(about, current, now, is_stopped=paused is not None or size.off is not None, causes=found)
-    return Facts(about, decision, size, found, problem, paused)
+    wanted = size(about.service, about.deployment.ready if about.deployment else 0, now)
+    decision = decided(about, current, now, is_stopped=paused is not None or wanted.off is not None, causes=found)
+    return Facts(about, decision, wanted, found, least_of(about.service, now), problem, paused)
+
+
+def least_of(service: InferenceService, now: datetime = T0) -> Least:
+    """The fewest pods there may be."""
+    return schedule.least(service.spec, now, timedelta())
+
+
+def size(service: InferenceService, serving: int = 0, now: datetime = T0) -> Scale:
+    """How many pods there are to be, by the spec and its schedules."""
+    return scale(service, serving, least=least_of(service, now).pods)
 
 
 def reported(decision: Decision, about: Seen, now: datetime, size: Scale) -> InferenceService:
     """The service after a pass has written its status."""
-    return with_status(about.service, status_of(Facts(about, decision, size, []), now))
+    return with_status(about.service, status_of(Facts(about, decision, size, [], least_of(about.service, now)), now))
 
 
 _RUNNING: dict[str, Any] = {"running_since": T0, "ip": "10.0.0.7"}

@@ -10,8 +10,17 @@ from itertools import count
 from typing import Any
 
 from penstock import errors
-from penstock.kinds import BY_NAME, CONTROLLER_REVISION, INFERENCE_SERVICE, Kind, Manifest, kind_of
-from penstock.watch.store import ObjectId, Store, identify
+from penstock.kinds import (
+    BY_NAME,
+    CONTROLLER_REVISION,
+    ENDPOINT_SLICE,
+    INFERENCE_SERVICE,
+    SERVICE,
+    Kind,
+    Manifest,
+    kind_of,
+)
+from penstock.watch.store import Key, ObjectId, Store, identify
 
 
 class FakeCluster:
@@ -22,6 +31,9 @@ class FakeCluster:
         self.calls: list[tuple[str, str, str]] = []
         self.events: list[Manifest] = []
         self.faults: dict[tuple[str, str], Exception] = {}
+        self.before_write: Callable[[], object] = lambda: None
+        self.not_served: set[str] = set()  # kinds
+        self.ip_family = "IPv4"  # of new Services
         self.after_get: Callable[[], object] = lambda: None  # what somebody else does between our read and our write
         self._applied: dict[ObjectId, Manifest] = {}
         self._versions = count(100)
@@ -47,14 +59,15 @@ class FakeCluster:
     def remove(self, kind: Kind, name: str) -> None:
         del self.objects[ObjectId(kind.name, "ml", name)]
 
-    def deliver(self, store: Store) -> None:
-        """All watches catch up."""
-        version = next(self._versions)
+    def deliver(self, store: Store) -> set[Key]:
+        """All watches catch up; the services that hear of something."""
+        version, concerned = next(self._versions), set[Key]()
         for kind in BY_NAME.values():
             present = [identity for identity in self.objects if identity.kind == kind.name]
             for identity in present:
-                store.put(kind, deepcopy(self.objects[identity]))
-            store.retain(kind, None, present, version=version)
+                concerned |= store.put(kind, deepcopy(self.objects[identity]))
+            concerned |= store.retain(kind, None, present, version=version)
+        return concerned
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         self._answer("get", kind, name)
@@ -62,13 +75,23 @@ class FakeCluster:
         self.after_get()
         return found
 
+    async def serves(self, kind: Kind, namespace: str) -> bool:
+        del namespace
+        return kind.name not in self.not_served
+
     async def apply(self, manifest: Manifest) -> Manifest:
         kind, identity = kind_of(manifest), identify(kind_of(manifest), manifest)
         self._answer("apply", kind, identity.name)
         before = self.objects.get(identity)
+        if kind.name in self.not_served:
+            raise errors.NotFound(404, "NotFound", "the server could not find the requested resource")
         self._check(before, manifest["metadata"])
         metadata = {k: v for k, v in manifest["metadata"].items() if k not in ("uid", "resourceVersion")}
         wanted = deepcopy({**manifest, "metadata": metadata})
+        if kind is SERVICE and before is None:
+            self._applied[identity] = wanted
+            assigned = {**wanted["spec"], "clusterIP": "10.2.0.1", "ipFamilies": [self.ip_family]}
+            return deepcopy(self.put(kind, {**wanted, "spec": assigned, "metadata": {**metadata, "generation": 1}}))
         if before is None:
             self._applied[identity] = wanted
             return deepcopy(self.put(kind, {**wanted, "metadata": {**metadata, "generation": 1}}))
@@ -114,6 +137,8 @@ class FakeCluster:
         fault = self.faults.pop((verb, kind.name), None)
         if fault is not None:
             raise fault
+        if verb != "get":
+            self.before_write()
         self.calls.append((verb, kind.name, name))
 
     def _check(self, before: Manifest | None, preconditions: Manifest) -> None:
@@ -129,6 +154,8 @@ class FakeCluster:
             return before
         if identity.kind == CONTROLLER_REVISION.name and after["data"] != before["data"]:
             raise errors.Rejected(422, "Invalid", "data: field is immutable")
+        if identity.kind == ENDPOINT_SLICE.name and after.get("addressType") != before.get("addressType"):
+            raise errors.Rejected(422, "Invalid", "addressType: field is immutable")
         metadata = {**after["metadata"], "resourceVersion": str(next(self._versions))}
         if after.get("spec") != before.get("spec"):
             metadata["generation"] = metadata.get("generation", 1) + 1

@@ -12,6 +12,7 @@ from penstock.desired.installation import Installation
 from penstock.kinds import DEPLOYMENT, ENDPOINT_SLICE, INFERENCE_SERVICE, POD, SERVICE, Manifest
 from penstock.kube.pod_access import Address
 from penstock.observed.counters import Counters
+from penstock.observed.load import Load
 from penstock.observed.values import Progress
 from penstock.pod_metrics import PodMetrics
 from penstock.rollout.smoke import SmokeRequest
@@ -34,6 +35,9 @@ class Place:
         suspend: bool = False,
         rollout: dict[str, Any] | None = None,
         patience: timedelta = timedelta(0),
+        autoscaling: dict[str, Any] | None = None,
+        routers: int = 0,
+        router_ports: tuple[int, int] = (20000, 27999),
         **predictor: Any,
     ) -> None:
         self.cluster = FakeCluster()
@@ -45,14 +49,17 @@ class Place:
         self.can_reach_pods = False
         self.tested: list[Mapping[str, str]] = []
         self.test_results: dict[str, str | None] = {}
+        self.load = Load(0, 0)
+        self.is_router_reached = False
         self.while_asked: Callable[[], object] = lambda: None  # what happens while pods are tested
         self.woken: set[Key] = set()  # by what pods have answered
         self._patience = patience
+        self._installation = Installation("penstock-server:1", routers=routers, router_ports=router_ports)
         self.restart()
         metadata = {"name": "chat", "namespace": "ml", "uid": UID, "generation": 1, "annotations": annotations or {}}
         self.predictor: dict[str, Any] = {"model": {"storageUri": "s3://models/smollm2"}, "minReplicas": 1, **predictor}
         rollout = {"progressDeadlineSeconds": 600, **(rollout or {})}
-        spec = {"predictor": self.predictor, "suspend": suspend, "rollout": rollout}
+        spec = {"predictor": self.predictor, "suspend": suspend, "rollout": rollout, "autoscaling": autoscaling or {}}
         self.cluster.put(INFERENCE_SERVICE, {"metadata": metadata, "spec": spec})
 
     def restart(self) -> None:
@@ -65,7 +72,7 @@ class Place:
             wake=self.woken.add,
             recorder=self,
             clock=lambda: self.now,
-            installation=Installation("penstock-server:1"),
+            installation=self._installation,
             patience=self._patience,
             on_internal_error=self.count_error,
         )
@@ -87,6 +94,14 @@ class Place:
     async def counters(self, pods: Sequence[Address], metrics: PodMetrics | None = None) -> dict[str, Counters]:
         del pods, metrics
         return {}
+
+    async def loads(self, pods: Sequence[Address], metrics: PodMetrics) -> dict[str, Load | str]:
+        del metrics
+        return {pod.name: self.load for pod in pods}
+
+    async def is_router_at(self, service_ip: str, namespace: str, name: str) -> bool:
+        del service_ip, namespace, name
+        return self.is_router_reached
 
     async def record(self, service: ObjectMeta, transition: Transition, now: datetime) -> None:
         del service, now
@@ -123,7 +138,7 @@ class Place:
 
     def roll_out(self, pods: int = 1, slot: str = "blue") -> None:
         """The Deployment controller, the scheduler and the kubelet do their work."""
-        roll_out(self.cluster, "chat", pods=pods, slot=slot)
+        roll_out(self.cluster, "chat", pods=pods, slot=slot, started=self.now)
 
     def follow(self) -> None:
         """The endpoints controller does its work."""
@@ -151,7 +166,15 @@ class Place:
         return next(str(found["message"]) for found in self.status["conditions"] if found["type"] == kind)
 
 
-def roll_out(cluster: FakeCluster, service: str, *, pods: int = 1, slot: str = "blue", ip: str = "10.0.0.7") -> None:
+def roll_out(
+    cluster: FakeCluster,
+    service: str,
+    *,
+    pods: int = 1,
+    slot: str = "blue",
+    ip: str = "10.0.0.7",
+    started: datetime = T0,
+) -> None:
     """The Deployment controller, the scheduler, the kubelet and the endpoints controller do their work."""
     name = f"{service}-{slot}"
     deployment = cluster.objects[ObjectId(DEPLOYMENT.name, "ml", name)]
@@ -160,7 +183,7 @@ def roll_out(cluster: FakeCluster, service: str, *, pods: int = 1, slot: str = "
     cluster.edit(DEPLOYMENT, name, status=status)
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     for number in range(pods):
-        pod = a_ready_pod(f"{name}-{number}", labels)
+        pod = a_ready_pod(f"{name}-{number}", labels, started)
         cluster.put(POD, {**pod, "status": {**pod["status"], "podIP": ip}})
     follow(cluster, service)
 
@@ -172,16 +195,18 @@ def follow(cluster: FakeCluster, service: str) -> None:
     inside = [pod["name"] for pod in pods if selector <= pod["labels"].items()]
     ready = [{"conditions": {"ready": True}, "targetRef": {"name": name}} for name in inside]
     owned = {names.LABEL_SERVICE: service, "kubernetes.io/service-name": service}
-    metadata = {"name": f"{service}-abc", "namespace": "ml", "labels": owned}
-    cluster.put(ENDPOINT_SLICE, {"metadata": metadata, "endpoints": ready})
+    metadata: dict[str, Any] = {"name": f"{service}-abc", "namespace": "ml", "labels": owned}
+    there = cluster.objects.get(ObjectId(ENDPOINT_SLICE.name, "ml", metadata["name"]), {})
+    if there.get("endpoints") != ready:
+        cluster.put(ENDPOINT_SLICE, {"metadata": metadata, "endpoints": ready})
 
 
-def a_ready_pod(name: str, labels: dict[str, str]) -> Manifest:
+def a_ready_pod(name: str, labels: dict[str, str], started: datetime = T0) -> Manifest:
     container = {
         "name": "model",
         "ready": True,
         "started": True,
-        "state": {"running": {"startedAt": "2026-01-01T12:00:00Z"}},
+        "state": {"running": {"startedAt": f"{started:%Y-%m-%dT%H:%M:%SZ}"}},
     }
     status = {
         "podIP": "10.0.0.7",

@@ -33,6 +33,8 @@ DEPLOYMENT: Final = Kind("Deployment", "apps/v1", "deployments")
 CONTROLLER_REVISION: Final = Kind("ControllerRevision", "apps/v1", "controllerrevisions")
 SERVICE: Final = Kind("Service", "v1", "services")
 AUTOSCALER: Final = Kind("HorizontalPodAutoscaler", "autoscaling/v2", "horizontalpodautoscalers")
+SCALED_OBJECT: Final = Kind("ScaledObject", "keda.sh/v1alpha1", "scaledobjects")
+VERTICAL_AUTOSCALER: Final = Kind("VerticalPodAutoscaler", "autoscaling.k8s.io/v1", "verticalpodautoscalers")
 DISRUPTION_BUDGET: Final = Kind("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets")
 POD: Final = Kind("Pod", "v1", "pods")
 NODE: Final = Kind("Node", "v1", "nodes", namespaced=False)
@@ -47,15 +49,26 @@ CLUSTER_ROLE: Final = Kind("ClusterRole", "rbac.authorization.k8s.io/v1", "clust
 LEASE: Final = Kind("Lease", "coordination.k8s.io/v1", "leases")
 ACCESS_REVIEW: Final = Kind("SubjectAccessReview", "authorization.k8s.io/v1", "subjectaccessreviews", namespaced=False)
 
+# A kind of its own in the store: those of the router are no service's.
+ROUTER_SLICE: Final = Kind("EndpointSlice of the router", ENDPOINT_SLICE.api_version, ENDPOINT_SLICE.plural)
+
 # What a service owns, in the order in which it is written.
-CHILDREN: Final = (CONTROLLER_REVISION, DEPLOYMENT, SERVICE, AUTOSCALER, DISRUPTION_BUDGET, HTTP_ROUTE)
+CHILDREN: Final = (
+    CONTROLLER_REVISION,
+    DEPLOYMENT,
+    SERVICE,
+    AUTOSCALER,
+    SCALED_OBJECT,
+    VERTICAL_AUTOSCALER,
+    DISRUPTION_BUDGET,
+    HTTP_ROUTE,
+    ENDPOINT_SLICE,
+)
 # Those that a cluster may well not know: others define them.
-OPTIONAL: Final = frozenset({HTTP_ROUTE})
+OPTIONAL: Final = frozenset({SCALED_OBJECT, VERTICAL_AUTOSCALER, HTTP_ROUTE})
 # Those that only few services need, or only some plans: nothing else waits until they can be read.
 NOT_WAITED_FOR: Final = OPTIONAL | {RESOURCE_QUOTA}
-BY_NAME: Final = {
-    kind.name: kind for kind in (INFERENCE_SERVICE, *CHILDREN, POD, NODE, RESOURCE_QUOTA, ENDPOINT_SLICE, EVENT, LEASE)
-}
+BY_NAME: Final = {kind.name: kind for kind in (INFERENCE_SERVICE, *CHILDREN, POD, NODE, RESOURCE_QUOTA, EVENT, LEASE)}
 
 
 def kind_of(manifest: Manifest) -> Kind:

@@ -16,6 +16,7 @@ PLURAL: Final = group.PLURAL
 
 PRODUCT: Final = "penstock"
 FIELD_MANAGER: Final = "penstock"
+ROUTER_FIELD_MANAGER: Final = "penstock-router"
 # Seeding `spec.replicas` has a manager of its own, so that the autoscaler's later write is told apart from ours.
 SEED_FIELD_MANAGER: Final = "penstock-seed"
 
@@ -45,6 +46,9 @@ ANNOTATION_FAILED_BECAUSE: Final = "penstock.dev/failed-because"
 ANNOTATION_LAST_ACTION: Final = "penstock.dev/last-action"
 # On a pod template: which container serves.
 ANNOTATION_DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
+# On the active Service of one that may sleep: its port of the router, and whether requests are led there.
+ANNOTATION_ROUTER_PORT: Final = "penstock.dev/router-port"
+ANNOTATION_REDIRECTED: Final = "penstock.dev/redirected"
 # On the operator's Lease, for other releases: the namespaces that it serves ("*" is all), and who writes in them.
 ANNOTATION_SERVES: Final = "penstock.dev/serves"
 ANNOTATION_SERVICE_ACCOUNT: Final = "penstock.dev/service-account"
@@ -56,6 +60,11 @@ CONTAINER_PORT: Final = 8080
 MODEL_DIR: Final = "/mnt/models"
 CACHE_DIR: Final = "/var/cache/penstock"
 GPU: Final = "nvidia.com/gpu"
+
+# The router's own path: it says that a router, and which, answered. The header is on all that a router answers itself.
+ROUTER_PATH: Final = "/.well-known/penstock-router"
+ROUTER_HEADER: Final = "X-Penstock-Router"
+COLD_START_HEADER: Final = "X-Penstock-Cold-Start"
 
 # What the pods themselves export, by the name that the metrics API serves it under.
 METRIC_RPS: Final = "inference_requests_per_second"
@@ -108,9 +117,14 @@ class Reason(StrEnum):
 
     # Autoscaling.
     SCALED_TO_ZERO_BY_USER = "ScaledToZeroByUser"
+    ASLEEP = "Asleep"
+    WAKING = "Waking"
+    NO_ROUTER = "NoRouter"
     FIXED_SIZE = "FixedSize"
     WAITING_FOR_AUTOSCALER = "WaitingForAutoscaler"
     METRIC_MISSING = "MetricMissing"
+    AUTOSCALER_CHANGING = "AutoscalerChanging"
+    SCALED_BY_OTHERS = "ScaledByOthers"
 
     # What the user has to mend in the object itself.
     INVALID_SPEC = "InvalidSpec"
@@ -127,6 +141,8 @@ class Reason(StrEnum):
 
     # What somebody has to install.
     GATEWAY_API_MISSING = "GatewayAPIMissing"
+    KEDA_MISSING = "KEDAMissing"
+    VPA_MISSING = "VPAMissing"
 
     # What stops a pod, found in the kubelet's and the scheduler's own words.
     INSUFFICIENT_GPU = "InsufficientGPU"
@@ -146,6 +162,21 @@ class Reason(StrEnum):
     ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
 
 
+class RouterReason(StrEnum):
+    """Why the router answers a request itself, besides what is in the way of the service's pods."""
+
+    TOO_MANY_HELD_REQUESTS = "TooManyHeldRequests"
+    WAKE_TIMEOUT = "WakeTimeout"
+    NO_SERVICE = "NoService"
+    POD_FAILED = "PodFailed"
+    POD_TIMEOUT = "PodTimeout"
+    NOT_PROXIED = "NotProxied"
+
+
+# A kind is not there; installing it needs no word from us.
+NOT_INSTALLED: Final = frozenset({Reason.GATEWAY_API_MISSING, Reason.KEDA_MISSING, Reason.VPA_MISSING})
+
+
 def deployment(service: str, slot: Slot) -> str:
     return f"{service}-{slot}"
 
@@ -160,6 +191,15 @@ def preview(service: str) -> str:
 
 def controller_revision(service: str, revision: str) -> str:
     return f"{service}-{revision}"
+
+
+def keda_autoscaler(service: str) -> str:
+    """The HorizontalPodAutoscaler that KEDA makes for our ScaledObject. Its own default, but we write it down."""
+    return f"keda-hpa-{service}"
+
+
+def router_slice(service: str) -> str:
+    return f"{service}-router"
 
 
 def url(service: str, namespace: str) -> str:

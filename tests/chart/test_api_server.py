@@ -75,7 +75,7 @@ def test_helm_installs_into_chosen_namespaces_and_leaves_nothing_behind(cluster:
 
     assert installed.returncode == 0, installed.stderr
     assert "kubectl apply -f manifests/samples/smollm2.yaml" in installed.stdout
-    assert len(kinds) == 8
+    assert len(kinds) == 12
     assert removed.returncode == 0, removed.stderr
     assert cluster.kubectl("get", "deployments,roles,services", "--output=name", f"--namespace={namespace}") == ""
     assert cluster.kubectl("get", f"--filename={CRD}", "--output=name")

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from penstock.adapter.settings import Settings as AdapterSettings
 from penstock.controller.settings import Settings
+from penstock.router.settings import Settings as RouterSettings
 
 from tests.chart import rendering
 from tests.harness import tools
@@ -28,6 +29,9 @@ REFUSED = {
     "a way to the pods that there is not": ("settings.podAccess=Tunnel", "podAccess"),
     "more workers than the operator takes": ("settings.workers=1000", "workers"),
     "an adapter without a replica": ("adapter.replicas=0", "replicas"),
+    "a router without a replica": ("router.replicas=0", "replicas"),
+    "a router on a privileged port": ("router.ports.first=80", "first"),
+    "a router that may hold nothing": ("router.maxHeldRequests=0", "maxHeldRequests"),
     "a scrape interval without its unit": ("monitoring.interval=30", "interval"),
 }
 
@@ -38,7 +42,7 @@ def one(kind: str, *flags: str, name: str = "") -> dict[str, Any]:
 
 
 def container(*flags: str, of: str = "penstock") -> dict[str, Any]:
-    """The container of one of the Deployments: the operator's, or the adapter's."""
+    """The container of one of the Deployments: the operator's, the adapter's or the router's."""
     (found,) = one("Deployment", *flags, name=of)["spec"]["template"]["spec"]["containers"]
     return dict(found)
 
@@ -86,6 +90,12 @@ def test_every_setting_of_the_chart_is_one_that_the_operator_reads() -> None:
         "api_qps": 12.5,
         "api_burst": 25,
         "resync_seconds": 60,
+        "prometheus_address": "http://prometheus.example.com:9090",
+        "router_service": "penstock-router",
+        "router_namespace": "penstock-system",
+        "router_replicas": 3,
+        "router_first_port": 30000,
+        "router_last_port": 30999,
         "pod_access": "ApiServer",
     }
     assert {name.removeprefix("PENSTOCK_").lower() for name in environment} <= Settings.model_fields.keys()
@@ -107,7 +117,7 @@ def test_every_pod_passes_the_restricted_pod_security_standard(flags: tuple[str,
 
 def test_the_users_of_pods_can_be_left_to_the_cluster() -> None:
     """OpenShift's restricted-v2 admits no pod that names a user outside its namespace's range."""
-    assert [pod["securityContext"]["runAsUser"] for pod in rendering.pods()] == [65532, 65532, 65532]
+    assert [pod["securityContext"]["runAsUser"] for pod in rendering.pods()] == [65532] * 4
     for pod in rendering.pods("--set=fixedUsers=false"):
         assert pod["securityContext"].keys() == {"runAsNonRoot", "seccompProfile"}
     assert {"name": "PENSTOCK_FIXED_USERS", "value": "false"} in container("--set=fixedUsers=false")["env"]
@@ -156,11 +166,86 @@ def test_without_the_adapter_nothing_of_it_is_left() -> None:
     assert "metrics-adapter" not in rendering.rendered("--set=adapter.enabled=false")
 
 
-def test_a_long_release_name_leaves_the_adapter_s_service_a_name_that_is_allowed() -> None:
+def test_the_router_reads_what_the_chart_sets() -> None:
+    variables = container(EVERYTHING, of="penstock-router")["env"]
+    environment = {each["name"]: each.get("value", "from-the-pod") for each in variables}
+
+    assert RouterSettings.from_env(environment) == RouterSettings(
+        namespaces=("team-a", "team-b"),
+        first_port=30000,
+        last_port=30999,
+        max_held_requests=500,
+        replicas=3,
+        pod_name="from-the-pod",
+        log_level="debug",
+        log_format="console",
+    )
+    assert {name.removeprefix("PENSTOCK_").lower() for name in environment} <= RouterSettings.model_fields.keys()
+
+
+def test_the_router_has_the_time_that_it_takes_to_stop() -> None:
+    pod = one("Deployment", name="penstock-router")["spec"]["template"]["spec"]
+    settings = RouterSettings.from_env({each["name"]: each.get("value", "x") for each in pod["containers"][0]["env"]})
+
+    assert pod["terminationGracePeriodSeconds"] == settings.drain_seconds + settings.grace_seconds + 10
+
+
+def test_the_router_s_service_selects_its_pods_and_no_others() -> None:
+    selector = one("Service", name="penstock-router")["spec"]["selector"]
+    deployments = [o for o in rendering.objects() if o["kind"] == "Deployment"]
+    selected = [
+        o["metadata"]["name"]
+        for o in deployments
+        if selector.items() <= o["spec"]["template"]["metadata"]["labels"].items()
+    ]
+
+    assert selected == ["penstock-router"]
+
+
+def test_everybody_may_connect_to_the_services_ports_of_the_router() -> None:
+    anybody, _ = one("NetworkPolicy", name="penstock-router")["spec"]["ingress"]
+
+    assert anybody == {"ports": [{"port": 20000, "endPort": 27999}]}
+
+
+@pytest.mark.parametrize("scope", [(), ("--set=watchNamespaces={team-a}",)], ids=["everywhere", "in one namespace"])
+def test_the_router_writes_statuses_and_nothing_else(scope: tuple[str, ...]) -> None:
+    roles = [o for o in rendering.objects(*scope) if "rules" in o and o["metadata"]["name"] == "penstock-router"]
+    writes = {"create", "update", "patch", "delete", "deletecollection"}
+    rules = [rule for role in roles for rule in role["rules"] if writes & set(rule["verbs"])]
+
+    assert [(rule["resources"], rule["verbs"]) for rule in rules] == [(["inferenceservices/status"], ["patch"])]
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_the_operator_writes_endpoint_slices_only_where_there_is_a_router(is_enabled: bool) -> None:
+    flags = () if is_enabled else ("--set=router.enabled=false",)
+    rules = [rule for o in rendering.objects(*flags) if "rules" in o for rule in o["rules"]]
+    verbs = {verb for rule in rules if "endpointslices" in rule["resources"] for verb in rule["verbs"]}
+    told = {each["name"] for each in container(*flags)["env"]}
+
+    # Those of services that slept go when they are awake, also where the router was switched off meanwhile.
+    assert verbs == {"get", "list", "watch", "delete"} | ({"create", "patch"} if is_enabled else set())
+    assert any("endpointslices/restricted" in rule["resources"] for rule in rules) is is_enabled
+    assert ("PENSTOCK_ROUTER_SERVICE" in told) is is_enabled
+
+
+def test_the_operator_finds_the_routers_also_where_it_watches_some_namespaces_only() -> None:
+    role = one("Role", "--set=watchNamespaces={team-a}", name="penstock-router-endpoints")
+
+    assert role["metadata"]["namespace"] == rendering.NAMESPACE
+    assert [rule["resources"] for rule in role["rules"]] == [["endpointslices"]]
+
+
+def test_without_the_router_nothing_of_it_is_left() -> None:
+    assert "router" not in rendering.rendered("--set=router.enabled=false,crd.create=false")
+
+
+def test_a_long_release_name_leaves_every_service_a_name_that_is_allowed() -> None:
     done = rendering.helm("template", "r" * 53, rendering.CHART, f"--kube-version={tools.KUBERNETES_VERSION}")
     names = {o["metadata"]["name"] for o in yaml.safe_load_all(done.stdout) if o and o["kind"] == "Service"}
 
-    assert len(names) == 2
+    assert len(names) == 3
     assert max(len(name) for name in names) <= 63
 
 
@@ -188,6 +273,6 @@ def test_pods_may_be_reached_through_the_api_server_only_where_that_is_chosen(
 
 
 def test_one_replica_has_no_disruption_budget_that_would_block_a_drain() -> None:
-    kinds = [o["kind"] for o in rendering.objects("--set=replicas=1,adapter.replicas=1")]
+    kinds = [o["kind"] for o in rendering.objects("--set=replicas=1,adapter.replicas=1,router.replicas=1")]
 
     assert "PodDisruptionBudget" not in kinds

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+Right = tuple[str, str, str]  # group, resource, verb
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
 
@@ -55,3 +56,23 @@ def _request(event: dict[str, Any]) -> Request:
         code=event.get("responseStatus", {}).get("code", 0),
         uri=event["requestURI"],
     )
+
+
+def rights(roles: list[dict[str, Any]]) -> set[Right]:
+    """What these Roles and ClusterRoles grant."""
+    return {
+        (group, resource, verb)
+        for role in roles
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def used(requests: list[Request]) -> set[Right]:
+    """What the requests needed: a server-side apply is a patch, and a create where it made the object."""
+    # Which versions and groups there are, every ServiceAccount may ask.
+    asked = {(r.group, r.resource, r.verb) for r in requests if r.resource}
+    made = {(r.group, r.resource, "create") for r in requests if r.verb == "patch" and r.code == 201}
+    return asked | made

@@ -12,7 +12,7 @@ import pytest
 from tests.control_plane.audit import Audit
 from tests.control_plane.objects import Objects
 from tests.control_plane.operator_process import Installation, Operator, install, uninstall
-from tests.harness import crds, gateway_api
+from tests.harness import autoscalers, crds, gateway_api
 from tests.harness.cluster import Cluster
 
 CRDS = Path(__file__).parents[2] / "crds"
@@ -34,6 +34,13 @@ def inference_services(control_plane: Cluster) -> None:
 def gateway_kinds(control_plane: Cluster) -> None:
     """The API server offers HTTPRoutes; nothing acts on them."""
     gateway_api.install_crds(control_plane)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def autoscaler_kinds(control_plane: Cluster) -> None:
+    """The API server offers ScaledObjects and VerticalPodAutoscalers; nothing acts on them."""
+    autoscalers.install_keda_crds(control_plane)
+    autoscalers.install_vpa_crds(control_plane)
 
 
 @pytest.fixture(scope="module")

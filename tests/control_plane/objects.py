@@ -14,6 +14,8 @@ Manifest = dict[str, Any]
 TOLERATION = {"key": kwok.TAINT["key"], "operator": "Exists"}
 MODEL = {"storageUri": "s3://models/smollm2", "image": "example/server:1"}
 _MERGE = "application/merge-patch+json"
+# No service sleeps here, and the slices that the cluster makes bear the labels of ours.
+OWNED = tuple(kind for kind in kinds.CHILDREN if kind is not kinds.ENDPOINT_SLICE)
 REPLICA_SET = Kind("ReplicaSet", "apps/v1", "replicasets")
 
 
@@ -102,7 +104,9 @@ def a_service(
 
     Further words are fields of the spec, those of the predictor among them.
     """
-    own = {key: spec.pop(key) for key in ("replicas", "suspend", "disruption", "networking") if key in spec}
+    own = {
+        key: spec.pop(key) for key in ("replicas", "suspend", "disruption", "networking", "autoscaling") if key in spec
+    }
     rollout = {"blueGreen": {"holdSeconds": 0}, **spec.pop("rollout", {})}
     predictor = {"model": MODEL | (model or {}), "tolerations": [TOLERATION], **copy.deepcopy(spec)}
     return {

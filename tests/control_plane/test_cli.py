@@ -500,7 +500,7 @@ def test_the_example_in_a_commands_help_can_be_given(command: str) -> None:
 
 
 def test_every_command_is_tested_for_what_is_not_there() -> None:
-    assert {words[0] for words in COMMANDS} == set(commands()) - {"run", "metrics-adapter"}
+    assert {words[0] for words in COMMANDS} == set(commands()) - {"run", "metrics-adapter", "router"}
 
 
 def test_kubectl_finds_it_as_a_plugin(control_plane: Cluster) -> None:

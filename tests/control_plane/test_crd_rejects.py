@@ -45,7 +45,18 @@ def scaled_on(**metric: Any) -> dict[str, Any]:
     return a_service(autoscaling={"metrics": [metric]})
 
 
+def scheduled(*schedules: dict[str, Any], **predictor: Any) -> dict[str, Any]:
+    """Of at most three pods; each schedule can be carried out, but for what it says itself."""
+    usual = {"start": "0 8 * * 1-5", "end": "0 18 * * 1-5", "minReplicas": 1}
+    model = {"storageUri": "s3://models/smollm2"}
+    return a_service(
+        predictor={"model": model, "maxReplicas": 3, **predictor},
+        autoscaling={"schedules": [usual | each for each in schedules]},
+    )
+
+
 METRIC = "spec.autoscaling.metrics[0]"
+SCHEDULE = "spec.autoscaling.schedules"
 
 REJECTED = {
     "a name that a Service cannot have": (a_service("1st"), "metadata.name: ", "must begin with a letter"),
@@ -74,6 +85,33 @@ REJECTED = {
         f"{METRIC}.series: ",
         "should match",
     ),
+    "a schedule with more pods than there may be": (
+        scheduled({}, {"minReplicas": 4}),
+        f"{SCHEDULE}: ",
+        "at most predictor.maxReplicas; raise maxReplicas",
+    ),
+    "a schedule above a fixed size": (
+        scheduled({"minReplicas": 2}, maxReplicas=None),
+        f"{SCHEDULE}: ",
+        "raise maxReplicas",
+    ),
+    "a schedule of fewer than no pods": (
+        scheduled({"minReplicas": -1}),
+        f"{SCHEDULE}[0].minReplicas: ",
+        "greater than or equal to 0",
+    ),
+    "a schedule without an end": (
+        a_service(autoscaling={"schedules": [{"start": "0 8 * * *", "minReplicas": 1}]}),
+        f"{SCHEDULE}[0].end: ",
+        "Required value",
+    ),
+    "a schedule in a zone of two lines": (
+        scheduled({"timezone": "Europe/Berlin\n"}),
+        f"{SCHEDULE}[0].timezone: ",
+        "should match",
+    ),
+    "an expression too long": (scheduled({"start": "*," * 70}), f"{SCHEDULE}[0].start: ", "more than 128"),
+    "too many schedules": (scheduled(*[{}] * 17), f"{SCHEDULE}: ", "at most 16 items"),
     "an unknown preset": (a_predictor(metrics={"preset": "vllm"}), "spec.predictor.metrics.preset: ", "vLLM"),
     "a behavior that is no object": (
         a_service(autoscaling={"behavior": []}),
@@ -111,7 +149,26 @@ REJECTED = {
         "spec.predictor.model.resources.requests.cpu: ",
         'Invalid value: "lots"',
     ),
-    "no pods at least": (a_predictor(minReplicas=0), "spec.predictor.minReplicas: ", "greater than or equal to 1"),
+    "fewer than no pods at least": (
+        a_predictor(minReplicas=-1),
+        "spec.predictor.minReplicas: ",
+        "greater than or equal to 0",
+    ),
+    "no pods, and no word of sleep": (
+        a_predictor(minReplicas=0),
+        "spec.predictor.minReplicas: ",
+        "needs autoscaling.scaleToZero",
+    ),
+    "sleep with a pod": (
+        a_service(autoscaling={"scaleToZero": {}}),
+        "spec.autoscaling.scaleToZero: ",
+        "needs predictor.minReplicas: 0",
+    ),
+    "sleep at once": (
+        a_service(autoscaling={"scaleToZero": {"afterSeconds": 0}}),
+        "spec.autoscaling.scaleToZero.afterSeconds: ",
+        "greater than or equal to 1",
+    ),
     "a maximum under the minimum": (
         a_predictor(minReplicas=3, maxReplicas=2),
         "spec.predictor.maxReplicas: ",

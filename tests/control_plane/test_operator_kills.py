@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from penstock.controller import run
 from penstock.controller.settings import Settings
-from penstock.kinds import CHILDREN, DEPLOYMENT, INFERENCE_SERVICE, LEASE, Kind
+from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, LEASE, Kind
 from penstock.kube.api_server import ApiServer, connect
 from penstock.kube.throttle import TokenBucket
 from penstock.kube.workqueue import WorkQueue
@@ -24,7 +24,7 @@ from penstock.watch.store import Key, Store
 
 from tests.control_plane.audit import Audit
 from tests.control_plane.gateway import Gateway
-from tests.control_plane.objects import Manifest, Objects, assert_condition, image
+from tests.control_plane.objects import OWNED, Manifest, Objects, assert_condition, image
 from tests.control_plane.operator_process import Installation, Operator
 from tests.control_plane.waiting import eventually
 
@@ -123,7 +123,7 @@ def outcome(objects: Objects, name: str) -> dict[str, Any]:
     """Everything that the operator wrote, without what differs from life to life: names, UIDs, times, versions."""
     found = {
         f"{kind} {child['metadata']['name']}": _written(child)
-        for kind in CHILDREN
+        for kind in OWNED
         for child in objects.all(kind, f"serving.penstock.dev/inferenceservice={name}")
     }
     service = objects.service(name)

@@ -4,10 +4,10 @@ import uuid
 from typing import Any
 
 import pytest
-from penstock.kinds import AUTOSCALER, CHILDREN, CONTROLLER_REVISION, DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Kind
+from penstock.kinds import AUTOSCALER, CONTROLLER_REVISION, DEPLOYMENT, INFERENCE_SERVICE, SERVICE, Kind
 
 from tests.control_plane.audit import Audit
-from tests.control_plane.objects import TOLERATION, Manifest, Objects, assert_condition
+from tests.control_plane.objects import OWNED, TOLERATION, Manifest, Objects, assert_condition
 from tests.control_plane.operator_process import Installation, Operator
 from tests.control_plane.waiting import eventually
 
@@ -36,7 +36,7 @@ def children(objects: Objects, name: str) -> dict[tuple[str, str], str]:
     """UIDs of everything that bears the service's label, by kind and name."""
     return {
         (kind.name, found["metadata"]["name"]): found["metadata"]["uid"]
-        for kind in CHILDREN
+        for kind in OWNED
         for found in objects.all(kind, f"serving.penstock.dev/inferenceservice={name}")
     }
 
@@ -65,7 +65,7 @@ def test_a_service_of_the_same_name_comes_up_with_children_of_its_own(
 
     uid = eventually(lambda: assert_ready(objects, name))["metadata"]["uid"]
     eventually(lambda: assert_replaced(objects, name, old))
-    for kind in CHILDREN:
+    for kind in OWNED:
         for found in objects.all(kind, f"serving.penstock.dev/inferenceservice={name}"):
             assert [owner["uid"] for owner in found["metadata"]["ownerReferences"]] == [uid]
 

@@ -3,17 +3,27 @@
 from pathlib import Path
 
 import yaml
-from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, LEASE
+from penstock.kinds import AUTOSCALER, DEPLOYMENT, INFERENCE_SERVICE, LEASE, SCALED_OBJECT, VERTICAL_AUTOSCALER
 from penstock.kube.release import Release
 
 from tests.chart import rendering
-from tests.control_plane.audit import Audit, Request
+from tests.control_plane.audit import Audit, Right, rights, used
 from tests.control_plane.objects import Manifest, Objects, assert_condition, image
 from tests.control_plane.operator_process import Installation, Operator
 from tests.control_plane.waiting import eventually
 
-Right = tuple[str, str, str]  # group, resource, verb
 GATEWAY = {"gateway": {"parentRefs": [{"name": "public"}]}}
+VERTICAL: Manifest = {"vertical": {"mode": "Off"}}
+KEDA: Manifest = {
+    "provider": "KEDA",
+    "keda": {"serverAddress": "http://prometheus.monitoring:9090"},
+    "vertical": {"mode": "Off"},
+}
+# What leads a sleeping service to the routers: fake pods count no requests, so that none sleeps here.
+OF_SLEEP: set[Right] = {
+    ("discovery.k8s.io", "endpointslices/restricted", "create"),
+    *(("discovery.k8s.io", "endpointslices", verb) for verb in ("get", "create", "patch", "delete")),
+}
 # One slot serves before and after: what is deleted of it comes back.
 IN_PLACE = {"strategy": "RollingUpdate"}
 
@@ -37,28 +47,16 @@ def stable(objects: Objects, name: str) -> Manifest:
     return found
 
 
-def rights(roles: list[Manifest]) -> set[Right]:
-    return {
-        (group, resource, verb)
-        for role in roles
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
-
-
-def used(requests: list[Request]) -> set[Right]:
-    """What the requests needed: a server-side apply is a patch, and a create where it made the object."""
-    # Which versions and groups there are, every ServiceAccount may ask.
-    asked = {(r.group, r.resource, r.verb) for r in requests if r.resource}
-    made = {(r.group, r.resource, "create") for r in requests if r.verb == "patch" and r.code == 201}
-    return asked | made
-
-
 def roles(installation: Installation) -> list[Manifest]:
     documents = yaml.safe_load_all(installation.rendered)
     return [each for each in documents if each and each["kind"] in ("Role", "ClusterRole")]
+
+
+def has_all_autoscalers(objects: Objects, *names: str) -> None:
+    """One of each kind: no service has all of them."""
+    found = {each["metadata"]["name"] for kind in (AUTOSCALER, SCALED_OBJECT) for each in objects.all(kind)}
+    assert found == set(names)
+    assert len(objects.all(VERTICAL_AUTOSCALER)) == len(names)
 
 
 def test_every_right_is_used_and_no_request_is_forbidden(
@@ -68,8 +66,11 @@ def test_every_right_is_used_and_no_request_is_forbidden(
     # A Lease that says it is a release's over the same namespace: it is looked into, and stops nobody.
     own_objects.create(forged(own_objects.namespace))
     operator = Operator(own_installation, tmp_path).start().wait_until_leading()
-    own_objects.serve(name, minReplicas=2, maxReplicas=3, networking=GATEWAY, rollout=IN_PLACE)
+    by_keda = f"{name}-keda"
+    own_objects.serve(name, minReplicas=2, maxReplicas=3, networking=GATEWAY, rollout=IN_PLACE, autoscaling=VERTICAL)
+    own_objects.serve(by_keda, maxReplicas=3, autoscaling=KEDA)
     eventually(lambda: stable(own_objects, name))
+    eventually(lambda: has_all_autoscalers(own_objects, name, by_keda))
     own_objects.edit(name, predictor=image("2"))
     eventually(lambda: stable(own_objects, name))
     own_objects.delete(DEPLOYMENT, f"{name}-blue")
@@ -77,20 +78,24 @@ def test_every_right_is_used_and_no_request_is_forbidden(
     own_objects.edit(name, predictor=image("1"))
     eventually(lambda: stable(own_objects, name))
     # The children of the first life are in the way of the second's: each must be deleted.
-    own_objects.delete(INFERENCE_SERVICE, name, propagation="Orphan")
-    eventually(lambda: assert_gone(own_objects, name))
-    own_objects.serve(name, minReplicas=2, maxReplicas=3, networking=GATEWAY, rollout=IN_PLACE)
+    for each in (name, by_keda):
+        own_objects.delete(INFERENCE_SERVICE, each, propagation="Orphan")
+    eventually(lambda: assert_gone(own_objects))
+    own_objects.serve(name, minReplicas=2, maxReplicas=3, networking=GATEWAY, rollout=IN_PLACE, autoscaling=VERTICAL)
+    own_objects.serve(by_keda, maxReplicas=3, autoscaling=KEDA)
     eventually(lambda: stable(own_objects, name))
+    eventually(lambda: stable(own_objects, by_keda))
+    eventually(lambda: has_all_autoscalers(own_objects, name, by_keda))
     assert operator.stop() == 0
 
     requests = audit.requests(own_installation.user)
     assert [r for r in requests if r.code in (401, 403)] == []
     granted = rights(roles(own_installation))
     assert used(requests) - granted == set()
-    assert granted - used(requests) == set()
+    assert granted - used(requests) == OF_SLEEP
 
 
-def assert_gone(objects: Objects, name: str) -> None:
+def assert_gone(objects: Objects) -> None:
     assert objects.all(INFERENCE_SERVICE) == []
 
 

@@ -1,5 +1,6 @@
 """Who owns `spec.replicas`: the user or an autoscaler, never the operator beyond the first number."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from penstock.kinds import AUTOSCALER, DEPLOYMENT, INFERENCE_SERVICE
 
 from tests.control_plane.audit import Audit, Request
 from tests.control_plane.objects import Manifest, Missing, Objects, assert_condition
-from tests.control_plane.operator_process import Operator
+from tests.control_plane.operator_process import Installation, Operator
 from tests.control_plane.waiting import eventually
 from tests.harness.cluster import Cluster
 
@@ -137,3 +138,83 @@ def test_an_autoscaled_number_is_kept_within_its_bounds(objects: Objects, name: 
     eventually(lambda: runs(objects, name, given))
     # The wish itself stays the user's.
     assert objects.service(name)["spec"]["replicas"] == asked
+
+
+ALL_THE_TIME: dict[str, Any] = {"start": "* * * * *", "end": "0 0 1 1 *", "minReplicas": 3}
+
+
+def assert_at_least(objects: Objects, name: str, pods: int) -> Manifest:
+    """The autoscaler's bound, the status and the pods agree."""
+    assert objects.get(AUTOSCALER, name)["spec"]["minReplicas"] == pods
+    runs(objects, name, pods)
+    found = objects.service(name)
+    assert found["status"]["autoscaling"]["minReplicas"] == pods
+    return found
+
+
+def message(service: Manifest) -> str:
+    """What AutoscalingActive says."""
+    conditions = {each["type"]: each["message"] for each in service["status"]["conditions"]}
+    return str(conditions["AutoscalingActive"])
+
+
+def test_a_schedule_in_force_raises_the_least_number_and_is_told(objects: Objects, name: str) -> None:
+    objects.serve(name, **AUTOSCALED)
+    objects.edit(name, autoscaling={"schedules": [ALL_THE_TIME]})
+    found = eventually(lambda: assert_at_least(objects, name, 3), within=40)
+    assert "at least 3 pods by schedule" in message(found)
+    objects.edit(name, autoscaling={"schedules": None})
+    eventually(lambda: assert_no_schedule(objects, name))
+
+
+def assert_no_schedule(objects: Objects, name: str) -> None:
+    assert objects.get(AUTOSCALER, name)["spec"]["minReplicas"] == 1
+    found = objects.service(name)
+    assert "minReplicas" not in found["status"]["autoscaling"]
+    assert "schedule" not in message(found)
+
+
+def test_a_schedule_that_cannot_be_read_is_refused_by_its_field(objects: Objects, name: str) -> None:
+    objects.serve(name, **AUTOSCALED)
+    eventually(lambda: assert_stable(objects, name))
+    objects.edit(name, autoscaling={"schedules": [ALL_THE_TIME | {"timezone": "Mars/Olympus"}]})
+    eventually(lambda: assert_condition(objects.service(name), "Stalled", "True", "InvalidSpec"))
+    conditions = {each["type"]: each["message"] for each in objects.service(name)["status"]["conditions"]}
+    assert "spec.autoscaling.schedules[0].timezone: 'Mars/Olympus' is no time zone" in conditions["Stalled"]
+    runs(objects, name, 1)
+
+
+def test_the_start_of_a_schedule_wakes_the_operator(
+    own_objects: Objects, own_installation: Installation, tmp_path: Path, name: str
+) -> None:
+    """Its clock says that it is half a minute before eight: nothing but the time brings the pods."""
+    operator = Operator(own_installation, tmp_path, program=BEFORE_EIGHT).start().wait_until_leading()
+    times = {"start": "0 8 * * *", "end": "0 18 * * *", "minReplicas": 2}
+    try:
+        own_objects.serve(name, **AUTOSCALED, autoscaling={"schedules": [times]})
+        eventually(lambda: assert_at_least(own_objects, name, 1))
+        found = eventually(lambda: assert_at_least(own_objects, name, 2), within=60)
+        assert "at least 2 pods by schedule until 2026-03-02T18:00:00Z" in message(found)
+    finally:
+        operator.end()
+
+
+# Only what decides is put into another time, from its first pass on: connections and the Lease go by the real one.
+BEFORE_EIGHT = """
+import sys
+from datetime import UTC, datetime
+from penstock.cli import main
+from penstock.controller import reconcile
+
+made, first = reconcile.Reconciler.__init__, datetime(2026, 3, 2, 7, 59, 30, tzinfo=UTC)
+
+def init(self, *args, clock, **options):
+    began = []
+    def now():
+        began[:] = began or [clock()]
+        return first + (clock() - began[0])
+    made(self, *args, clock=now, **options)
+
+reconcile.Reconciler.__init__ = init
+sys.exit(main.main(sys.argv[1:]))
+"""

@@ -1,10 +1,11 @@
-"""docs/reference/metrics.md, from the registries of the operator, the metrics adapter and the model server."""
+"""docs/reference/metrics.md, from the registries of the operator, its companions and the model server."""
 
 from collections.abc import Iterable, Iterator
 
 from penstock.adapter.metrics import AdapterMetrics
 from penstock.metrics import Metrics as OperatorMetrics
 from penstock.metrics import Snapshot
+from penstock.router.metrics import RouterMetrics
 from penstock_server.metrics import Metrics as ServerMetrics
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
@@ -13,7 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from tests.generated.tables import code, table
 
 PAGE = """\
-<!-- Generated from the metrics modules of penstock, its adapter and penstock_server; run `make generate`. -->
+<!-- Generated from the metrics modules of penstock, adapter, router and penstock_server; run `make generate`. -->
 # Metrics
 
 All are in Prometheus' text format, at `/metrics`. A histogram `NAME` is the series `NAME_bucket`, `NAME_sum` and
@@ -35,6 +36,12 @@ status, 0 for no answer. `reason` is a word of the [conditions](../concepts/stat
 On port 8080 (`http-metrics`) of the [adapter's](metrics-adapter.md) pods. Each replica counts for itself.
 
 {adapter}
+## Router
+
+On port 8080 (`http-metrics`) of the [router's](router.md) pods. Each replica counts for itself. `reason` is the `code`
+in the body of a refusal, `code` the HTTP status. `result` is `done` or `failed`.
+
+{router}
 ## Model server
 
 On the port that serves requests (8080). The buckets of the histograms are fixed, so that two versions can be compared:
@@ -61,9 +68,16 @@ def render() -> str:
     return PAGE.format(
         operator=table(heads, _rows(operator._registry)),
         adapter=table(heads, _rows(AdapterMetrics()._registry)),
+        router=table(heads, _rows(_router()._registry)),
         server=table(heads, _rows(server)),
         buckets="".join(f"| `{name}` | {bounds} |\n" for name, bounds in _buckets(server)),
     )
+
+
+def _router() -> RouterMetrics:
+    metrics = RouterMetrics()
+    metrics.read_from(held=tuple, ports=int, under_way=int)
+    return metrics
 
 
 def exposed(registry: CollectorRegistry) -> set[str]:

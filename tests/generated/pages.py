@@ -6,7 +6,7 @@ server never import each other, and the page of metrics is about both.
 
 from pathlib import Path
 
-from tests.generated import chart_page, metrics_adapter_page, metrics_page, operator_page, server_page
+from tests.generated import chart_page, metrics_adapter_page, metrics_page, operator_page, router_page, server_page
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -18,6 +18,7 @@ def generated() -> dict[Path, str]:
         REFERENCE / "metrics-adapter.md": metrics_adapter_page.render(),
         REFERENCE / "metrics.md": metrics_page.render(),
         REFERENCE / "operator.md": operator_page.render(),
+        REFERENCE / "router.md": router_page.render(),
         REFERENCE / "server.md": server_page.render(),
     }
 

@@ -1,6 +1,7 @@
 """Each folder is a sentence: spec.yaml in, objects.yaml out. `--update-golden` accepts what comes out now."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,18 @@ from penstock.api.v1alpha1 import InferenceService, parse
 from penstock.desired import pod, revision, validation
 from penstock.desired.children import ServicePlan, children
 from penstock.desired.history import Stored
+from penstock.desired.router import Redirection
 from penstock.desired.serving import serving_container
 from penstock.kinds import Manifest
 from penstock.names import Slot
-from penstock.rollout import replicas
+from penstock.scaling import replicas, schedule
 from penstock.slot_plan import SlotPlan
 
 HERE = Path(__file__).parent
 SERVER_IMAGE = "registry.example/penstock-server:test"
+# One that may sleep is shown so: the first pass over it would not tell how.
+ASLEEP = Redirection(20000, "IPv4", ["10.1.0.1", "10.1.0.2"], has_slice=True, is_alone=True)
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)  # on a Thursday
 FOLDERS = sorted(folder.parent.name for folder in HERE.glob("*/spec.yaml"))
 
 
@@ -39,10 +44,13 @@ def objects_of(service: InferenceService) -> list[Manifest]:
     """What the first pass over the service writes."""
     current = revision.of(service)
     way: Way = "Recreate" if service.spec.strategy == "Recreate" else "RollingUpdate"
+    least = schedule.least(service.spec, NOON, timedelta()).pods
     plan = ServicePlan(
         active=Slot.BLUE,
-        slots={Slot.BLUE: SlotPlan(current, replicas.scale(service, serving=0).replicas, way)},
+        slots={Slot.BLUE: SlotPlan(current, replicas.scale(service, serving=0, least=least).replicas, way)},
         stored={current: Stored(1, pod.template(service, current, server_image=SERVER_IMAGE))},
+        redirection=ASLEEP if service.spec.scale_to_zero else None,
+        least=least,
     )
     return children(service, plan)
 
@@ -96,10 +104,15 @@ def test_every_object_is_owned_labelled_and_named_after_the_service(folder: str)
 
 
 def test_every_selector_picks_the_pods_and_only_this_slots(folder: str) -> None:
+    service = service_in(folder)
     # The first Service is the active one.
-    objects = {obj["kind"]: obj for obj in reversed(objects_of(service_in(folder)))}
+    objects = {obj["kind"]: obj for obj in reversed(objects_of(service))}
     labels = objects["Deployment"]["spec"]["template"]["metadata"]["labels"]
-    selectors = [objects["Deployment"]["spec"]["selector"]["matchLabels"], objects["Service"]["spec"]["selector"]]
+    selectors = [objects["Deployment"]["spec"]["selector"]["matchLabels"]]
+    if service.spec.scale_to_zero is None:
+        selectors.append(objects["Service"]["spec"]["selector"])
+    else:
+        assert not objects["Service"]["spec"]["selector"].items() <= labels.items()
     if "PodDisruptionBudget" in objects:
         selectors.append(objects["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"])
     for selector in selectors:

@@ -32,8 +32,7 @@ class Cluster:
     def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002 (the name subprocess has for it)
         """Standard output of kubectl; `input` is its standard input. Raises KubectlError with its standard error."""
         done = subprocess.run(
-            # kubectl's own cache would grow in the home folder, by one entry for each cluster's port.
-            [self.kubectl_path, f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self.state / 'kubectl'}", *arguments],
+            [*self.kubectl_command, *arguments],
             input=input,
             stdin=None if input is not None else subprocess.DEVNULL,
             capture_output=True,
@@ -43,6 +42,13 @@ class Cluster:
         if done.returncode:
             raise KubectlError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
+
+    @property
+    def kubectl_command(self) -> list[str]:
+        """kubectl with what it needs to reach this cluster."""
+        # Its own cache would grow in the home folder, by one entry for each cluster's port.
+        cache = f"--cache-dir={self.state / 'kubectl'}"
+        return [str(self.kubectl_path), f"--kubeconfig={self.kubeconfig}", cache]
 
     @property
     def flags(self) -> dict[str, Sequence[str]]:

@@ -61,6 +61,13 @@ def ensure(found: Cluster) -> tuple[str, str]:
     return operator, server
 
 
+def ensure_operator(found: Cluster) -> str:
+    """The operator's alone, for clusters that run no model of ours."""
+    _check(found)
+    name = "penstock/operator"
+    return _bring(found, build(DOCKERFILES[name], name))
+
+
 def load(image: str) -> str:
     """Brings a built image to the running node cluster; returns the name under which its pods find it."""
     return _bring(_node_cluster(), image)

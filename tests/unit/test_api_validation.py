@@ -7,6 +7,7 @@ from penstock.api.v1alpha1 import InferenceService, parse
 from penstock.desired.validation import FieldError, validate
 
 CONTAINER = "spec.predictor.containers[0].resources"
+SCHEDULE = "spec.autoscaling.schedules"
 MODEL = "spec.predictor.model.resources"
 
 
@@ -20,6 +21,13 @@ def a_model(resources: Any, **predictor: Any) -> InferenceService:
 
 def with_metrics(*metrics: dict[str, Any]) -> InferenceService:
     return _service({"containers": [{"image": "vllm"}], "maxReplicas": 2}, autoscaling={"metrics": list(metrics)})
+
+
+def with_schedules(*schedules: dict[str, Any]) -> InferenceService:
+    """Each is one that can be carried out, but for what it says itself."""
+    usual = {"start": "0 8 * * 1-5", "end": "0 18 * * 1-5", "minReplicas": 2}
+    found = [usual | each for each in schedules]
+    return _service({"containers": [{"image": "vllm"}], "maxReplicas": 3}, autoscaling={"schedules": found})
 
 
 def _service(predictor: dict[str, Any], **spec: Any) -> InferenceService:
@@ -45,6 +53,10 @@ def _service(predictor: dict[str, Any], **spec: Any) -> InferenceService:
         ),
         pytest.param(custom({}, scaleMetric="concurrency", metrics={"preset": "TEI"}), id="a series nobody asks for"),
         pytest.param(custom({"requests": {"cpu": 0.5}}), id="a number with a point"),
+        pytest.param(
+            with_schedules({}, {"start": "*/5 8 L * *", "timezone": "Asia/Kathmandu"}), id="schedules that can be read"
+        ),
+        pytest.param(with_schedules({"start": "* * * * *"}), id="a start that is in force all the time"),
         pytest.param(
             custom({"requests": {"requests.kubernetes.io/x": "1"}, "limits": {"requests.kubernetes.io/x": "2"}}),
             id="Kubernetes' own domain is no device",
@@ -111,6 +123,70 @@ def test_a_spec_that_can_be_carried_out_has_no_problem(service: InferenceService
             ),
             FieldError("spec.autoscaling.metrics[0].target", "'800m' must be a whole number of percent, such as 70"),
             id="a fraction of a percent",
+        ),
+        pytest.param(
+            with_schedules({}, {"start": "0 8 * *"}),
+            FieldError(
+                f"{SCHEDULE}[1].start",
+                "'0 8 * *' has 4 fields; write five: minute, hour, day of the month, month, weekday, "
+                "such as 0 8 * * 1-5",
+            ),
+            id="a field too few",
+        ),
+        pytest.param(
+            with_schedules({"start": "0 0 8 * * *"}),
+            FieldError(
+                f"{SCHEDULE}[0].start",
+                "'0 0 8 * * *' has 6 fields; write five: minute, hour, day of the month, month, weekday, "
+                "such as 0 8 * * 1-5",
+            ),
+            id="seconds",
+        ),
+        pytest.param(
+            with_schedules({"end": "0 24 * * *"}),
+            FieldError(
+                f"{SCHEDULE}[0].end",
+                "'0 24 * * *' is no cron expression: its hour must be within 0 to 23, written as *, a number, "
+                "a range 1-5, a list 1,3 or a step */2",
+            ),
+            id="an hour that no clock shows",
+        ),
+        pytest.param(
+            with_schedules({"start": "0 8 30 2 *"}),
+            FieldError(
+                f"{SCHEDULE}[0].start",
+                "'0 8 30 2 *' never fires, because no month has such a day; write a day that there is",
+            ),
+            id="the 30 February",
+        ),
+        pytest.param(
+            with_schedules({"end": "0 8 */31 * MON#5"}),
+            FieldError(
+                f"{SCHEDULE}[0].end",
+                "'0 8 */31 * MON#5' never fires, because no month has such a day; write a day that there is",
+            ),
+            id="a fifth Monday on the first",
+        ),
+        pytest.param(
+            with_schedules({"timezone": "europe/berlin"}),
+            FieldError(
+                f"{SCHEDULE}[0].timezone",
+                "'europe/berlin' is no time zone; write an IANA name such as Europe/Berlin, with its capital letters",
+            ),
+            id="a zone by its name in small letters",
+        ),
+        pytest.param(
+            with_schedules({"timezone": "Europe"}),
+            FieldError(
+                f"{SCHEDULE}[0].timezone",
+                "'Europe' is no time zone; write an IANA name such as Europe/Berlin, with its capital letters",
+            ),
+            id="a folder of zones",
+        ),
+        pytest.param(
+            with_schedules({"end": "00 08 * * MON-FRI"}),
+            FieldError(f"{SCHEDULE}[0].end", "fires at the same times as start; write the times at which it is to end"),
+            id="an end that is its start in other words",
         ),
         pytest.param(
             custom({"limits": {"memory": True}}),

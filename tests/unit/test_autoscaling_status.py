@@ -70,7 +70,7 @@ def test_the_metric_is_told_when_it_has_moved(before: str | None, now: str | Non
     [
         pytest.param(scaler(), [ready_pod()], {}, None, id="nothing"),
         pytest.param(scaler(conditions=AT_THE_TOP), [], {}, "maxReplicas", id="the upper bound"),
-        pytest.param(scaler(conditions=AT_THE_BOTTOM), [], {}, None, id="the lower bound is no limit to more"),
+        pytest.param(scaler(conditions=AT_THE_BOTTOM), [], {}, "minReplicas", id="the lower bound"),
         pytest.param(scaler(conditions=NO_METRIC), [], {}, "MetricMissing", id="a metric that is missing"),
         pytest.param(
             scaler(conditions=NO_METRIC),
@@ -89,3 +89,10 @@ def test_what_limits_it(
     by: SeenAutoscaler | None, pods: list[SeenPod], words: dict[str, Any], limit: str | None
 ) -> None:
     assert told(by, *pods, **words).limited_by == limit
+
+
+def test_the_least_number_in_force_is_told_where_there_are_schedules() -> None:
+    now, later = ({"start": f"0 0 1 {month} *", "end": f"0 0 1 {month + 1} *", "minReplicas": 2} for month in (1, 3))
+    assert told(scaler()).min_replicas is None
+    assert told(scaler(), autoscaling={"schedules": [now]}).min_replicas == 2
+    assert told(scaler(), autoscaling={"schedules": [later]}).min_replicas == 1

@@ -10,15 +10,17 @@ from penstock import names
 from penstock.api.meta import Condition
 from penstock.api.status import (
     AnalysisStatus,
+    AutoscalingStatus,
     Blocker,
     CanaryStatus,
     InferenceServiceStatus,
     LastAction,
     RolloutPhase,
     RolloutStatus,
+    SleepStatus,
 )
 from penstock.cli import objects
-from penstock.cli.explain import Explanation, explain
+from penstock.cli.explain import Explanation, Finding, explain
 from penstock.cli.main import _parser
 from penstock.cli.phases import PHASE_ENDS, Case
 from penstock.cli.ways_out import NEED_NOTHING, WAYS_OUT
@@ -194,6 +196,37 @@ def test_a_cause_is_told_once_and_from_where_its_object_is_named() -> None:
 def test_hands_off_is_told_although_it_serves() -> None:
     found = explained(None, READY, condition("Reconciling", "False", "PausedByUser", "hands off"))
     assert [finding.what for finding in found.findings] == ["PausedByUser for 1m: hands off"]
+
+
+def test_a_service_at_its_bound_is_told_which_field_that_is() -> None:
+    busy = AutoscalingStatus(metric="rps", current="31.5", target=10, desired=4, ready=4, limited_by="maxReplicas")
+    found = explained(None, READY, condition("AutoscalingActive", "True", "Ready"), autoscaling=busy)
+    assert found.findings == (
+        Finding(
+            "autoscaling: rps 31.5 of 10 per pod, wants 4, 4 ready, limited by maxReplicas",
+            "Raise spec.predictor.maxReplicas if it is to have more pods.",
+        ),
+    )
+
+
+def test_a_service_that_sleeps_is_told_what_would_wake_it() -> None:
+    sleep = SleepStatus(state="Asleep", since=T0, message="the next request wakes it", wake_seconds=12)
+    asleep = AutoscalingStatus(metric="rps", target=100, sleep=sleep)
+    ready, scaling = condition("Ready", "True", "Asleep"), condition("AutoscalingActive", "False", "Asleep")
+    assert explained(None, ready, scaling, autoscaling=asleep).findings == (
+        Finding(
+            "sleep: Asleep, since 1m ago: the next request wakes it; the last wake took 12 s",
+            "Any request to its URL wakes it, and is held until a pod answers. kubectl port-forward needs a pod: it "
+            "cannot.",
+        ),
+    )
+
+
+def test_one_that_nothing_wakes_is_not_told_that_a_request_would() -> None:
+    sleep = SleepStatus(state="Asleep", since=T0, message="no router is ready")
+    asleep = AutoscalingStatus(metric="rps", target=100, sleep=sleep)
+    found = explained(None, condition("Ready", "False", "NoRouter"), autoscaling=asleep)
+    assert [finding.way_out for finding in found.findings if finding.what.startswith("sleep")] == [""]
 
 
 @pytest.mark.parametrize(("status", "reason"), [("False", "MetricMissing"), ("Unknown", "WaitingForAutoscaler")])

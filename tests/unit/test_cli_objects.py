@@ -19,6 +19,7 @@ MODELS: dict[type, type[Model]] = {
     objects.Condition: meta.Condition,
     objects.Status: status.InferenceServiceStatus,
     objects.Autoscaling: status.AutoscalingStatus,
+    objects.Sleep: status.SleepStatus,
     objects.Blocker: status.Blocker,
     objects.Rollout: status.RolloutStatus,
     objects.Canary: status.CanaryStatus,

@@ -13,6 +13,8 @@ from penstock.api.status import (
     InferenceServiceStatus,
     LastAction,
     RolloutStatus,
+    SleepState,
+    SleepStatus,
     SmokeTestStatus,
 )
 from penstock.cli import objects, status
@@ -252,6 +254,21 @@ def test_the_autoscaler_s_view_is_one_line() -> None:
 def test_what_keeps_it_from_more_pods_is_named() -> None:
     about = shown(autoscaling=BUSY.model_copy(update={"limited_by": "InsufficientGPU"}))
     assert "2 ready, limited by InsufficientGPU;" in autoscaling(about)[0]
+
+
+def sleeping(state: SleepState, message: str, **fields: Any) -> AutoscalingStatus:
+    sleep = SleepStatus(state=state, since=T0, message=message, wake_seconds=12, **fields)
+    return AutoscalingStatus(metric="rps", target=100, sleep=sleep)
+
+
+def test_a_service_that_sleeps_says_since_when_and_what_wakes_it() -> None:
+    asleep = sleeping("Asleep", "the next request wakes it", quiet_since=T0)
+    about = shown(autoscaling=asleep, conditions=[condition("AutoscalingActive", "False", "Asleep", "no pods")])
+    found = lines(about, at(60))
+    (sleep,) = [line.split(maxsplit=1)[1] for line in found if line.startswith("Sleep")]
+    told = "Asleep, since 1m ago: the next request wakes it; quiet since 1m ago; the last wake took 12 s"
+    assert sleep == told
+    assert not any(line.startswith("Autoscaling ") for line in found)
 
 
 def test_a_metric_that_is_missing_is_told_in_the_autoscaler_s_own_words() -> None:

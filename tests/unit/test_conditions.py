@@ -202,6 +202,16 @@ def test_autoscaling_is_active_only_when_the_autoscaler_says_so(
     assert told(facts(seen(a_service(maxReplicas=3), autoscaler=scaler)), "AutoscalingActive") == verdict
 
 
+def test_a_schedule_in_force_is_told_with_the_time_until_which_it_is() -> None:
+    times = {"start": "0 8 * * *", "end": "0 18 * * *", "minReplicas": 3}
+    service = a_service(maxReplicas=4, autoscaling={"schedules": [times]})
+    about = seen(service, ready_pod(), autoscaler=SeenAutoscaler(1, None, None, {"ScalingActive": ("True", "", "")}))
+    found = by_type(conditions(facts(about), T0))["AutoscalingActive"]
+    assert found.message == "scaling on rps; at least 3 pods by schedule until 2026-01-01T18:00:00Z"
+    evening = by_type(conditions(facts(about, now=at(6 * 3600)), T0))["AutoscalingActive"]
+    assert evening.message == "scaling on rps"
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [({}, "FixedSize"), ({"maxReplicas": 3, "replicas": 0}, "ScaledToZeroByUser"), ({"suspend": True}, "Suspended")],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from penstock import names
-from penstock.api.status import LimitedBy, Phase, RolloutPhase, TransitionStatus
+from penstock.api.status import LimitedBy, Phase, RolloutPhase, SleepState, TransitionStatus
 from penstock.kinds import BY_NAME
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +78,9 @@ def test_labels_annotations_and_groups_are_spelt_out_only_in_the_vocabulary(modu
 @pytest.mark.parametrize("module", [m for m in operator_modules() if m.name not in INTERPRETERS], ids=label)
 def test_reasons_are_spelt_out_only_in_the_vocabulary(module: Path) -> None:
     typed = {
-        word for literal in (Phase, RolloutPhase, TransitionStatus, LimitedBy) for word in typing.get_args(literal)
+        word
+        for literal in (Phase, RolloutPhase, TransitionStatus, LimitedBy, SleepState)
+        for word in typing.get_args(literal)
     }
     reasons = {reason.value for reason in names.Reason} - typed  # mypy knows the others.
     assert [(line, text) for line, text in strings(module) if text in reasons] == []

@@ -1,6 +1,7 @@
 """Asking pods over real connections. Every pod of a test is the same server on the loopback."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from penstock.kube.pod_access import Address, Direct
+from penstock.kube.pod_access import Address, Direct, Message, direct
 from penstock.observed.counters import Counters
 from penstock.observed.values import Progress
 from penstock.pod_metrics import PRESETS
@@ -318,3 +319,23 @@ class TestUnreachable:
     async def test_pods_that_cannot_be_reached_tell_nothing(self) -> None:
         assert await NoPodClient().counters(ONE) == {}
         assert await NoPodClient().progress(ONE) == Progress()
+
+
+async def test_the_address_of_a_service_is_asked_on_a_new_connection_each_time_whatever_its_pod_wants_to_keep() -> None:
+    """One that is kept would stay with the pod, wherever the Service leads by then."""
+    connections = 0
+
+    async def keeps_alive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(keeps_alive, HOST, 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, direct() as (_, services):
+        for _ in range(3):
+            assert await services.send(ONE[0], Message("GET", port, "/", 5)) == (200, b"{}")
+    assert connections == 3

@@ -27,7 +27,8 @@ from penstock.observed.values import Seen
 from penstock.rollout import memory
 from penstock.rollout.decide import decide, needs_room
 from penstock.rollout.decision import Asks, Decision
-from penstock.rollout.replicas import Scale
+from penstock.scaling.replicas import Scale
+from penstock.scaling.schedule import Least
 from penstock.slot_plan import SlotPlan
 from penstock.status.conditions import Facts, Problem
 from penstock.status.status import can_wait
@@ -306,7 +307,7 @@ class Rollouts(RuleBasedStateMachine):
     def _facts(self, about: Seen, decision: Decision) -> Facts:
         paused = "hands off" if self.is_paused else None
         causes = pod_causes.causes(about, self.now)
-        return Facts(about, decision, Scale(self.replicas), causes, paused=paused)
+        return Facts(about, decision, Scale(self.replicas), causes, Least(1), paused=paused)
 
     def _write(self, slot: Slot, plan: SlotPlan) -> Problem | None:
         """What the cluster says to it, if it refuses."""
@@ -328,7 +329,7 @@ class Rollouts(RuleBasedStateMachine):
         about = self._seen()
         stored = {name: Stored(number, _TEMPLATE) for name, number in self.cluster.stored.items()}
         running = dict.fromkeys(self.cluster.running(), _TEMPLATE)
-        gathered = Gathered(about, stored, running, _TEMPLATE, None, None)
+        gathered = Gathered(about, stored, running, _TEMPLATE, None, None, Least(1))
         return reconcile._stored(gathered, decision)
 
     def _check_templates(self, decision: Decision) -> None:
@@ -479,7 +480,7 @@ class Rollouts(RuleBasedStateMachine):
             assert (dict(decision.shares), decision.variant) == ({}, None)
             assert active.plan is not None
             assert active.plan.revision == decision.stable
-            assert self.cluster.ready(self.cluster.selected)
+            assert self.cluster.ready(self.cluster.selected) or not self.cluster.holds(1)
         assert self.written == self.status, "nobody is told"
         assert self.written.rollout is not None
         assert self.written.rollout.phase == decision.phase

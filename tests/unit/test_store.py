@@ -11,11 +11,12 @@ from penstock.kinds import (
     INFERENCE_SERVICE,
     NODE,
     POD,
+    ROUTER_SLICE,
     SERVICE,
     Kind,
     Manifest,
 )
-from penstock.observed.values import Endpoints
+from penstock.observed.values import Endpoints, Router
 from penstock.watch.store import Key, ObjectId, Store, identify
 
 from tests.builders import UID, a_service
@@ -296,6 +297,50 @@ class TestEndpoints:
         assert store.endpoints(CHAT) == Endpoints()
 
 
+class TestRouters:
+    """The routers' own slices, and those of ours that lead a service there."""
+
+    @staticmethod
+    def listed(version: int, *names: str) -> Manifest:
+        ready = [
+            {"addresses": [f"10.1.0.{number}"], "conditions": {"ready": True}, "targetRef": {"name": name}}
+            for number, name in enumerate(names)
+        ]
+        leaving = {"addresses": ["10.1.9.9"], "conditions": {"ready": False}, "targetRef": {"name": "gone"}}
+        metadata = {"name": "router-x", "namespace": "penstock-system", "uid": "r", "resourceVersion": str(version)}
+        return {"metadata": metadata, "endpoints": [*ready, leaving]}
+
+    @staticmethod
+    def sleeper(version: int) -> Manifest:
+        return {**an_object("chat", version), "spec": {"autoscaling": {"scaleToZero": {}}}}
+
+    def test_those_that_are_ready_are_known_and_a_change_wakes_the_services_that_may_sleep(self) -> None:
+        store = Store()
+        store.put(INFERENCE_SERVICE, self.sleeper(1))
+        store.put(INFERENCE_SERVICE, an_object("other", 2))
+        assert store.put(ROUTER_SLICE, self.listed(3, "b", "a")) == {CHAT}
+        assert store.routers == (Router("a", "10.1.0.1"), Router("b", "10.1.0.0"))
+        assert store.put(ROUTER_SLICE, self.listed(4, "b", "a")) == set()
+        assert store.drop(ObjectId(ROUTER_SLICE.name, "penstock-system", "router-x")) == {CHAT}
+        assert not store.routers
+
+    def test_a_list_of_all_slices_of_services_does_not_make_them_forgotten(self) -> None:
+        store = Store()
+        store.put(ROUTER_SLICE, self.listed(3, "a"))
+        store.retain(ENDPOINT_SLICE, None, [], version=9)
+        assert len(store.routers) == 1
+
+    def test_a_slice_of_ours_is_a_child_and_no_list_of_pods(self) -> None:
+        store = Store()
+        ours = an_object("chat-router", 1, endpoints=[{"addresses": ["10.1.0.1"], "conditions": {"ready": True}}])
+        ours["metadata"]["labels"]["kubernetes.io/service-name"] = "chat"
+        assert store.put(ENDPOINT_SLICE, ours) == {CHAT}
+        assert ("EndpointSlice", "chat-router") in store.children(UID)
+        assert store.endpoints(CHAT) == Endpoints()
+        assert store.drop(ObjectId("EndpointSlice", "ml", "chat-router")) == {CHAT}
+        assert store.children(UID) == {}
+
+
 class TestRelist:
     def test_what_the_list_has_no_more_is_forgotten(self) -> None:
         store = Store()
@@ -329,7 +374,7 @@ class TestRelist:
 
 def test_a_status_that_a_newer_version_wrote_counts_as_wiped() -> None:
     store = Store()
-    store.put(INFERENCE_SERVICE, chat(1, status={"phase": "Asleep", "replicas": 3}))
+    store.put(INFERENCE_SERVICE, chat(1, status={"phase": "Dreaming", "replicas": 3}))
     service = store.service(CHAT)
     assert service is not None
     assert service.status == a_service().status

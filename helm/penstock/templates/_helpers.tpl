@@ -75,6 +75,12 @@ capabilities:
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [autoscaling.k8s.io]
+  resources: [verticalpodautoscalers]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
@@ -91,7 +97,13 @@ capabilities:
 {{- end }}
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [list, watch]
+  verbs: [get, list, watch, delete{{ if .Values.router.enabled }}, create, patch{{ end }}]
+{{- if .Values.router.enabled }}
+# OpenShift asks for it where a slice names pods of another namespace: the router's.
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices/restricted]
+  verbs: [create]
+{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
@@ -124,6 +136,40 @@ app.kubernetes.io/component: metrics-adapter
 - apiGroups: [serving.penstock.dev]
   resources: [inferenceservices]
   verbs: [list, watch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+{{- end -}}
+
+{{- define "penstock.routerName" -}}
+{{- printf "%s-router" (include "penstock.name" .) -}}
+{{- end -}}
+
+{{- define "penstock.routerSelector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: router
+{{- end -}}
+
+{{- define "penstock.routerLabels" -}}
+{{ include "penstock.routerSelector" . }}
+{{ include "penstock.commonLabels" . }}
+{{- end -}}
+
+{{- define "penstock.routerSubject" -}}
+- kind: ServiceAccount
+  name: {{ include "penstock.routerName" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end -}}
+
+{{/* What the router does in each namespace whose requests it holds: it asks for waking by one field of the status. */}}
+{{- define "penstock.routerNamespacedRules" -}}
+- apiGroups: [serving.penstock.dev]
+  resources: [inferenceservices]
+  verbs: [list, watch]
+- apiGroups: [serving.penstock.dev]
+  resources: [inferenceservices/status]
+  verbs: [patch]
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]

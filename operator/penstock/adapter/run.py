@@ -4,14 +4,13 @@ Whatever ends unexpectedly ends the process: a restart is cheap, and the other r
 """
 
 import asyncio
-import signal
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 
-from penstock import clock, health, names
+from penstock import clock, health, process
 from penstock.adapter.api import Api
 from penstock.adapter.metrics import AdapterMetrics
 from penstock.adapter.port import Port
@@ -22,10 +21,9 @@ from penstock.adapter.settings import Settings
 from penstock.adapter.targets import Targets
 from penstock.adapter.upkeep import Upkeep
 from penstock.adapter.values import Values
-from penstock.kinds import INFERENCE_SERVICE, POD, Kind
-from penstock.kube.api_server import ApiServer, connect
+from penstock.kube.api_server import connect
 from penstock.kube.throttle import TokenBucket
-from penstock.watch.reflector import Reflector
+from penstock.watch import ready_pods
 from penstock.watch.store import Key
 
 _LAST_ANSWERS_SECONDS: Final = 5.0
@@ -46,7 +44,12 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
         scraper = Scraper(targets, session, metrics.scraped)
         stack.push_async_callback(scraper.close)
         metrics.read_from(lambda: (*targets.numbers, scraper.active))
-        reflectors = _reflectors(settings, server, targets, scraper, metrics)
+
+        def follow(keys: Iterable[Key]) -> None:
+            for key in keys:
+                scraper.follow(key)
+
+        reflectors = ready_pods.reflectors(server, targets, settings.namespaces, enqueue=follow, metrics=metrics)
 
         def is_synced() -> bool:
             return all(reflector.is_synced.is_set() for reflector in reflectors)
@@ -55,7 +58,7 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
         reviews = Reviews(server.review, asyncio.get_running_loop().time)
         api = Api(Values(targets, scraper), reviews, metrics, lambda: port.front_proxy)
         heartbeat = health.Heartbeat()
-        stop = _on_signal()
+        stop = process.on_signal()
 
         def unready() -> str:
             if stop.is_set():
@@ -65,8 +68,8 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
         await stack.enter_async_context(
             health.serve(settings.metrics_port, metrics, is_alive=lambda: heartbeat.is_regular, unready=unready)
         )
-        await _until_the_first_ends(
-            stop,
+        await process.run_until(
+            _stop(stop),
             [
                 asyncio.create_task(heartbeat.run(), name="heartbeat"),
                 asyncio.create_task(port.run(api.application()), name="port"),
@@ -75,61 +78,10 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
         )
 
 
-def _on_signal() -> asyncio.Event:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
-
-
-async def _until_the_first_ends(stop: asyncio.Event, parts: list[asyncio.Task[None]]) -> None:
-    """Wait for a signal, or for a part that must not end; raise what ended it."""
-    stopping = asyncio.create_task(_stop(stop), name="signal")
-    everything: list[asyncio.Task[Any]] = [*parts, stopping]
-    done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
-    for task in everything:
-        task.cancel()
-    await asyncio.gather(*everything, return_exceptions=True)
-    for task in done - {stopping}:
-        task.result()
-        raise RuntimeError(f"{task.get_name()} ended")
-
-
 async def _stop(stop: asyncio.Event) -> None:
     await stop.wait()
     # Others learn of the end when we do: what they still send meanwhile is answered.
     await asyncio.sleep(_LAST_ANSWERS_SECONDS)
-
-
-def _reflectors(
-    settings: Settings, server: ApiServer, targets: Targets, scraper: Scraper, metrics: AdapterMetrics
-) -> list[Reflector]:
-    def follow(keys: Iterable[Key]) -> None:
-        for key in keys:
-            scraper.follow(key)
-
-    def reflector(kind: Kind, namespace: str | None, selector: str | None = None) -> Reflector:
-        return Reflector(
-            server,
-            targets,
-            kind,
-            enqueue=follow,
-            metrics=metrics,
-            namespace=namespace,
-            selector=selector,
-            # A namespace that is gone, and the right to read it with it, must not keep the others from being served.
-            is_waited_for=False,
-        )
-
-    return [
-        each
-        for namespace in settings.namespaces or (None,)
-        for each in (
-            reflector(INFERENCE_SERVICE, namespace),
-            # Every pod of ours has this label; those of others are never fetched.
-            reflector(POD, namespace, selector=names.LABEL_SERVICE),
-        )
-    ]
 
 
 def _installation(settings: Settings) -> Installation:

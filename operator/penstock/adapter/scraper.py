@@ -12,10 +12,11 @@ from typing import Final
 
 import aiohttp
 
-from penstock.adapter.targets import Pod, Targets
+from penstock.adapter.targets import Targets
 from penstock.adapter.window import STALE_SECONDS, Window
 from penstock.observed import exposition
 from penstock.pod_metrics import PodMetrics
+from penstock.watch.ready_pods import Pod
 from penstock.watch.store import Key
 
 SCRAPE_SECONDS: Final = 2.0
@@ -141,9 +142,9 @@ class Scraper:
             scraped.metrics, scraped.window = metrics, Window()
         at = asyncio.get_running_loop().time()
         if len(body) > _LONG_EXPOSITION:  # It would hold up every answer; a short one takes less than a thread costs.
-            found = await asyncio.to_thread(_by_metric, body, metrics)
+            found = await asyncio.to_thread(exposition.by_metric, body, metrics)
         else:
-            found = _by_metric(body, metrics)
+            found = exposition.by_metric(body, metrics)
         kinds = metrics.kinds
         counters = {metric: series for metric, series in found.items() if kinds[metric] == "Rate"}
         gauges = {metric: sum(series.values()) for metric, series in found.items() if metric not in counters}
@@ -162,14 +163,3 @@ class Scraper:
                 if len(body) > _LONGEST_EXPOSITION:
                     raise aiohttp.ClientPayloadError(f"{url} has more than {_LONGEST_EXPOSITION} bytes")
             return bytes(body)
-
-
-def _by_metric(body: bytes, metrics: PodMetrics) -> dict[str, dict[tuple[str, bytes], float]]:
-    """The series behind each metric, by name and labels; those that the exposition has nothing of are left out."""
-    found = exposition.series(body, {name for names in metrics.by_metric.values() for name in names})
-    known: dict[str, dict[bytes, float]] = {**{name: {} for name in metrics.absent_until_used}, **found}
-    return {
-        metric: {(name, labels): value for name in names for labels, value in known.get(name, {}).items()}
-        for metric, names in metrics.by_metric.items()
-        if any(name in known for name in names)
-    }

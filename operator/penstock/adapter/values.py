@@ -7,10 +7,11 @@ from typing import Final
 from penstock import names
 from penstock.adapter.answers import Value
 from penstock.adapter.scraper import Scraper
-from penstock.adapter.targets import Pod, Targets
+from penstock.adapter.targets import Targets
 from penstock.adapter.window import Reading
 from penstock.observed.label_selector import LabelSelector
 from penstock.pod_metrics import METRICS
+from penstock.watch.ready_pods import Pod
 from penstock.watch.store import Key
 
 EVERY: Final = "*"

@@ -97,12 +97,17 @@ class Predictor(Model):
         ),
     )
     min_replicas: int = Field(
-        default=1, ge=1, description="The least number of pods, and the number without autoscaling."
+        default=1,
+        ge=0,
+        description="The least number of pods, and the number without autoscaling; 0 with autoscaling.scaleToZero.",
     )
     max_replicas: int | None = Field(
         default=None,
         ge=1,
-        description=("The greatest number of pods; above minReplicas it turns autoscaling on. Default: minReplicas."),
+        description=(
+            "The greatest number of pods; above minReplicas, and above 1, it turns autoscaling on. "
+            "Default: minReplicas, and at least 1."
+        ),
     )
     scale_metric: ScaleMetric = Field(
         default="rps",
@@ -190,12 +195,17 @@ class Predictor(Model):
     @property
     def replica_limit(self) -> int:
         """The greatest number of pods: `maxReplicas`, else `minReplicas`."""
-        return self.min_replicas if self.max_replicas is None else self.max_replicas
+        return self.least_awake if self.max_replicas is None else self.max_replicas
+
+    @property
+    def least_awake(self) -> int:
+        """The least number of pods while the service does not sleep."""
+        return max(self.min_replicas, 1)
 
     @property
     def autoscales(self) -> bool:
         """Whether the number of pods is an autoscaler's to choose."""
-        return self.replica_limit > self.min_replicas
+        return self.replica_limit > self.least_awake
 
     @property
     def effective_scale_target(self) -> int:

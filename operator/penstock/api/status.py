@@ -9,7 +9,7 @@ from penstock.api.meta import Condition
 from penstock.api.rollout import AbTestMetric, Way
 from penstock.api.schema import Message, Observation
 
-Phase = Literal["Pending", "Loading", "Ready", "Progressing", "Paused", "Degraded", "Suspended"]
+Phase = Literal["Pending", "Loading", "Ready", "Progressing", "Paused", "Degraded", "Suspended", "Asleep"]
 Slot = Literal["blue", "green"]
 RolloutPhase = Literal[
     "Deploying",
@@ -27,7 +27,8 @@ RolloutPhase = Literal[
 ]
 TransitionStatus = Literal["UpToDate", "InProgress", "BlockedByFailedLoad", "InvalidSpec"]
 ModelState = Literal["Pending", "Loading", "Loaded", "FailedToLoad"]
-LimitedBy = Literal["maxReplicas", "InsufficientGPU", "QuotaExceeded", "MetricMissing"]
+LimitedBy = Literal["maxReplicas", "minReplicas", "InsufficientGPU", "QuotaExceeded", "MetricMissing"]
+SleepState = Literal["Awake", "Redirecting", "Draining", "Asleep", "Waking"]
 Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
 
@@ -299,6 +300,30 @@ class RolloutStatus(Observation):
     message: Message = Field(default="", description="Where the rollout stands, for people.")
 
 
+class SleepStatus(Observation):
+    """Whether a service that may sleep does."""
+
+    state: SleepState = Field(
+        default="Awake",
+        description=(
+            "Awake: requests go to pods; Redirecting: nobody asks, and requests are being led to the router; Draining: "
+            "they are, and the pods stay until it is certain that none comes; Asleep: there are no pods, and a request "
+            "is held; Waking: the first pod is on its way."
+        ),
+    )
+    since: datetime | None = Field(default=None, description="When that began.")
+    quiet_since: datetime | None = Field(
+        default=None, description="Since when no request was seen to come, or the first look; absent while they come."
+    )
+    wake_seconds: int | None = Field(
+        default=None, ge=0, description="Seconds from the first held request to the first ready pod, at the last wake."
+    )
+    port: int | None = Field(default=None, description="Port of the router on which it listens for this service.")
+    answered_wake: datetime | None = Field(default=None, description="The wakeRequestedAt that was acted upon last.")
+    last_failure: Message = Field(default="", description="Why it could not sleep last; empty once it could.")
+    message: Message = Field(default="", description="What it waits for, or what keeps it awake.")
+
+
 class AutoscalingStatus(Observation):
     """What the autoscaler sees and wants."""
 
@@ -310,8 +335,10 @@ class AutoscalingStatus(Observation):
     target: int = Field(description="The average that autoscaling aims at.")
     desired: int | None = Field(default=None, description="Pods that the autoscaler wants.")
     ready: int = Field(default=0, description="Pods that are ready.")
-    limited_by: LimitedBy | None = Field(default=None, description="What keeps the service from having more pods.")
+    min_replicas: int | None = Field(default=None, description="Least pods in force; absent without schedules.")
+    limited_by: LimitedBy | None = Field(default=None, description="What keeps it from the pods that are desired.")
     last_scale_time: datetime | None = Field(default=None, description="When the autoscaler last changed the number.")
+    sleep: SleepStatus | None = Field(default=None, description="Whether it sleeps; absent where it never does.")
 
 
 class Download(Observation):
@@ -361,6 +388,10 @@ class InferenceServiceStatus(Observation):
     )
     autoscaling: AutoscalingStatus | None = Field(
         default=None, description="What the autoscaler sees and wants; absent at a fixed size."
+    )
+    wake_requested_at: datetime | None = Field(
+        default=None,
+        description="When a router last held a request for the sleeping service. Routers write it, and nothing else.",
     )
     download: Download | None = Field(default=None, description="Progress of the model download while there is one.")
     blocked_by: list[Blocker] = Field(

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from penstock.api.autoscaling import Autoscaling
+from penstock.api.autoscaling import Autoscaling, ScaleToZero
 from penstock.api.meta import ObjectMeta
 from penstock.api.networking import Gateway, Networking
 from penstock.api.predictor import Predictor
@@ -32,6 +32,32 @@ class InferenceServiceSpec(Model):
                 "rollout.abTest needs networking.gateway, which sends the marked requests to the new revision",
                 path=".networking.gateway",
                 reason="FieldValueRequired",
+            ),
+            rule(
+                "self.predictor.minReplicas > 0 || (has(self.autoscaling) && has(self.autoscaling.scaleToZero))",
+                "minReplicas 0 needs autoscaling.scaleToZero, which says when the last pods go: {} takes its defaults",
+                path=".predictor.minReplicas",
+            ),
+            rule(
+                "self.predictor.minReplicas == 0 || !(has(self.autoscaling) && has(self.autoscaling.scaleToZero))",
+                "autoscaling.scaleToZero needs predictor.minReplicas: 0",
+                path=".autoscaling.scaleToZero",
+            ),
+            rule(
+                "!(has(self.autoscaling) && has(self.autoscaling.vertical)) || self.autoscaling.vertical.mode == 'Off' "
+                "|| !(has(self.predictor.maxReplicas) && self.predictor.maxReplicas > 1 && "
+                "self.predictor.maxReplicas > self.predictor.minReplicas) || !("
+                "self.predictor.scaleMetric in ['cpu', 'memory'] || (has(self.autoscaling.metrics) && "
+                "self.autoscaling.metrics.exists(each, has(each.resource))))",
+                "two autoscalers would fight over cpu or memory: use vertical.mode Off, or scale on requests",
+                path=".autoscaling.vertical.mode",
+            ),
+            rule(
+                "!(has(self.autoscaling) && has(self.autoscaling.schedules)) || self.autoscaling.schedules.all(each, "
+                "each.minReplicas <= (has(self.predictor.maxReplicas) ? self.predictor.maxReplicas : "
+                "(self.predictor.minReplicas > 1 ? self.predictor.minReplicas : 1)))",
+                "the minReplicas of schedules must be at most predictor.maxReplicas; raise maxReplicas",
+                path=".autoscaling.schedules",
             ),
         )
     )
@@ -68,6 +94,11 @@ class InferenceServiceSpec(Model):
     def strategy(self) -> Strategy:
         """How a new revision replaces the old one: `rollout.strategy`, else the Deployment's word for it."""
         return self.rollout.strategy or self.predictor.deployment_strategy.type or "Auto"
+
+    @property
+    def scale_to_zero(self) -> ScaleToZero | None:
+        """When the service sleeps, if it ever does."""
+        return self.autoscaling.scale_to_zero
 
     @property
     def gateway(self) -> Gateway | None:

@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from penstock import names
-from penstock.cli import objects
+from penstock.cli import objects, scaling
 from penstock.cli.layout import between
-from penstock.cli.objects import Service
+from penstock.cli.objects import Service, condition
 from penstock.cli.phases import PHASE_ENDS, Case
-from penstock.cli.status import condition, outcome, pending_action
+from penstock.cli.status import outcome, pending_action
 from penstock.cli.ways_out import NEED_NOTHING, WAYS_OUT
 from penstock.names import Condition, Reason
 
@@ -45,7 +45,13 @@ def explain(service: Service, now: datetime) -> Explanation:
     words = _Words(service)
     if not service.status.conditions:
         return Explanation(f"{words.where} has no status yet.", (Finding("no operator has looked at it", _NOBODY),))
-    found = [*_lag(service), *_troubles(service, words, now), *_rollout(service, words, now), *_action(service, now)]
+    found = [
+        *_lag(service),
+        *_troubles(service, words, now),
+        *_rollout(service, words, now),
+        *_scaling(service, now),
+        *_action(service, now),
+    ]
     return Explanation(_verdict(service, words, now), tuple(found))
 
 
@@ -128,6 +134,17 @@ def _rollout(service: Service, words: _Words, now: datetime) -> Iterator[Finding
     # A phase of a newer version has none here.
     ending = PHASE_ENDS[rollout.phase](Case(rollout, now)) if rollout.phase in PHASE_ENDS else ""
     yield Finding(f"the rollout is {rollout.phase}{message}", " ".join(words.fill(ending).split()))
+
+
+def _scaling(service: Service, now: datetime) -> Iterator[Finding]:
+    """How many pods there are to be, and whether it sleeps."""
+    told = [
+        ("autoscaling", scaling.of_autoscaler(service, now)),
+        ("sleep", scaling.of_sleep(service, now)),
+    ]
+    found = [f"{what}: {text}" for what, text in told if text]
+    for number, text in enumerate(found, start=1):
+        yield Finding(text, scaling.way_out(service) if number == len(found) else "")
 
 
 def _action(service: Service, now: datetime) -> Iterator[Finding]:

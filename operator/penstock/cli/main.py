@@ -29,6 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from penstock.cli import metrics_adapter  # noqa: PLC0415
 
         return metrics_adapter.carry_out(arguments)
+    if arguments.command == "router":
+        from penstock.cli import router  # noqa: PLC0415
+
+        return router.carry_out(arguments)
     from penstock.cli import commands  # noqa: PLC0415
 
     return commands.carry_out(arguments)
@@ -42,6 +46,7 @@ def _parser(command: str = "") -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_run(commands, with_settings=command == "run")
     _add_metrics_adapter(commands, with_settings=command == "metrics-adapter")
+    _add_router(commands, with_settings=command == "router")
     _add_reading(commands)
     _add_actions(commands)
     return parser
@@ -72,6 +77,16 @@ def _add_metrics_adapter(commands: "Commands", *, with_settings: bool) -> None:
     runner = _process(commands, name, summary, text, example="--namespaces=ml --log-level=debug")
     if with_settings:
         from penstock.adapter import settings  # noqa: PLC0415
+
+        settings.Settings.add_flags(runner)
+
+
+def _add_router(commands: "Commands", *, with_settings: bool) -> None:
+    text = "Hold the requests of services that sleep, ask the operator to wake them, and forward the requests then."
+    summary = "hold requests while services wake"
+    runner = _process(commands, "router", summary, text, example="--namespaces=ml --log-level=debug")
+    if with_settings:
+        from penstock.router import settings  # noqa: PLC0415
 
         settings.Settings.add_flags(runner)
 

@@ -2,14 +2,13 @@
 
 import argparse
 import os
-import resource
 import sys
 
 import structlog
 import uvloop
 from kubernetes.aio.config import ConfigException
 
-from penstock import environment, errors, logs
+from penstock import environment, errors, logs, process
 from penstock.adapter.run import run
 from penstock.adapter.settings import Settings
 
@@ -23,16 +22,10 @@ def carry_out(arguments: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 2
     logs.configure(found.log_level, found.log_format)
-    _raise_open_files()
+    process.raise_open_files()
     try:
         uvloop.run(run(found, kubeconfig=arguments.kubeconfig))
     except (ConfigException, errors.ApiError, errors.Unreachable) as error:
         log.error("stopped", reason=str(error))
         return 1
     return 0
-
-
-def _raise_open_files() -> None:
-    """Each scraped pod is an open connection, and a container may begin with a limit of 1,024 of them."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

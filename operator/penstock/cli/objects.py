@@ -113,6 +113,15 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class Sleep:
+    state: str = "Awake"
+    since: datetime | None = None
+    quiet_since: datetime | None = None
+    wake_seconds: int | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Autoscaling:
     metric: str
     target: int
@@ -121,6 +130,7 @@ class Autoscaling:
     ready: int = 0
     limited_by: str | None = None
     last_scale_time: datetime | None = None
+    sleep: Sleep | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +169,10 @@ def service(found: Manifest) -> Service:
     """Raises Unreadable."""
     metadata = _read(Metadata, found["metadata"], "metadata")
     return Service(metadata, _read(Status, found.get("status") or {}, "status"), found)
+
+
+def condition(service: Service, kind: names.Condition) -> Condition | None:
+    return next((each for each in service.status.conditions if each.type == kind), None)
 
 
 def slot_pods(deployment: Manifest) -> SlotPods:

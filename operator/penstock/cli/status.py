@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from penstock import names
-from penstock.cli import objects
+from penstock.cli import objects, scaling
 from penstock.cli.layout import Colour, Paint, between, columns, plain, relative
-from penstock.cli.objects import AbTest, LastAction, Rollout, Service, SlotPods
+from penstock.cli.objects import AbTest, LastAction, Rollout, Service, SlotPods, condition
 from penstock.names import Condition, Slot
 
 
@@ -105,10 +105,6 @@ def pending_action(service: Service) -> str | None:
     return None if done is not None and done.id == (asked.partition(":")[2] or asked) else asked
 
 
-def condition(service: Service, kind: Condition) -> objects.Condition | None:
-    return next((each for each in service.status.conditions if each.type == kind), None)
-
-
 def _readiness(shown: Shown, now: datetime) -> Iterator[Row]:
     """Ready and, if it cannot go on, Stalled."""
     ready, stalled = condition(shown.service, Condition.READY), condition(shown.service, Condition.STALLED)
@@ -191,18 +187,16 @@ def _countdowns(rollout: Rollout, now: datetime) -> Iterator[Row]:
 
 
 def _autoscaling(shown: Shown, now: datetime) -> Iterator[Row]:
-    """What the autoscaler sees and wants, and what keeps it from having it."""
-    found, active = shown.service.status.autoscaling, condition(shown.service, Condition.AUTOSCALING_ACTIVE)
-    if found is None:
-        return
-    limit = f", limited by {found.limited_by}" if found.limited_by else ""
-    last = f"; last changed {relative(found.last_scale_time, now)}" if found.last_scale_time else ""
-    wanted = "nothing yet" if found.desired is None else str(found.desired)
-    seen = f"{found.metric} {found.current or 'unknown'} of {found.target} per pod"
-    is_off = active is not None and active.status == "False"
-    yield Row("Autoscaling", f"{seen}, wants {wanted}, {found.ready} ready{limit}{last}", "bad" if is_off else None)
-    if active is not None and is_off:
-        yield Row("", active.message)
+    """What the autoscaler sees and wants, what keeps it from having it, and whether the service sleeps."""
+    seen, asleep = scaling.of_autoscaler(shown.service, now), scaling.of_sleep(shown.service, now)
+    active = condition(shown.service, Condition.AUTOSCALING_ACTIVE)
+    if seen:
+        is_off = active is not None and active.status == "False"
+        yield Row("Autoscaling", seen, "bad" if is_off else None)
+        if active is not None and is_off:
+            yield Row("", active.message)
+    if asleep:
+        yield Row("Sleep", asleep)
 
 
 def _blockers(shown: Shown, now: datetime) -> Iterator[Row]:

@@ -44,6 +44,16 @@ WAYS_OUT: Final[Mapping[Reason, str]] = {
         "get apiservice v1beta2.custom.metrics.k8s.io`), metrics-server for cpu and memory. Until then the number of "
         "pods stays as it is."
     ),
+    Reason.NO_ROUTER: ("See why no pod of the router is ready: it is a Deployment beside the operator."),
+    Reason.AUTOSCALER_CHANGING: (
+        "Wait: the old autoscaler goes before the new one comes. If KEDA was uninstalled before its ScaledObject was "
+        "deleted, remove the ScaledObject's finalizer."
+    ),
+    Reason.SCALED_BY_OTHERS: "Nothing, if something else writes /scale; else leave out spec.autoscaling.provider.",
+    Reason.KEDA_MISSING: "Install KEDA, or set spec.autoscaling.provider to Auto. Pods run on meanwhile.",
+    Reason.VPA_MISSING: (
+        "Install the Vertical Pod Autoscaler, or leave out spec.autoscaling.vertical. Pods run on meanwhile."
+    ),
     Reason.INVALID_SPEC: "Correct the field that the message names; nothing that runs is touched until then.",
     Reason.NAME_CONFLICT: (
         "An object of that name belongs to somebody else and is never adopted: delete it, or give the service another "
@@ -99,6 +109,8 @@ NEED_NOTHING: Final = frozenset(
         Reason.RECONCILED,
         Reason.STABLE,
         Reason.FIXED_SIZE,
+        Reason.ASLEEP,
+        Reason.WAKING,
         Reason.ROLLOUT_STARTED,
         Reason.ROLLOUT_IN_PROGRESS,
         Reason.ROLLOUT_COMPLETED,

@@ -13,7 +13,18 @@ from penstock import errors
 from penstock.api.v1alpha1 import InferenceService
 from penstock.desired import drift
 from penstock.desired.metadata import controller, is_owned_by, is_service, made_for
-from penstock.kinds import BY_NAME, INFERENCE_SERVICE, OPTIONAL, SERVICE, Kind, Manifest, kind_of
+from penstock.kinds import (
+    BY_NAME,
+    ENDPOINT_SLICE,
+    HTTP_ROUTE,
+    INFERENCE_SERVICE,
+    SCALED_OBJECT,
+    SERVICE,
+    VERTICAL_AUTOSCALER,
+    Kind,
+    Manifest,
+    kind_of,
+)
 from penstock.kube.api_server import Cluster
 from penstock.names import LABEL_SERVICE, Reason
 from penstock.status.conditions import Problem
@@ -25,6 +36,22 @@ log = structlog.get_logger(__name__)
 # No object that we could meet has this version, so that a server-side apply with it creates or is a Conflict. The API
 # server checks it before the schema's rules (k8s.io/apiserver, registry/generic/registry/store.go, Update).
 _OF_NOBODY: Final = "1"
+
+
+# For each optional kind: the reason, the field that asks for it, and the way out.
+_IF_NOT_SERVED: Final = {
+    HTTP_ROUTE: (
+        Reason.GATEWAY_API_MISSING,
+        "spec.networking.gateway",
+        "install its definitions, or leave the field out",
+    ),
+    SCALED_OBJECT: (Reason.KEDA_MISSING, "spec.autoscaling.provider", "install KEDA, or set provider to Auto"),
+    VERTICAL_AUTOSCALER: (
+        Reason.VPA_MISSING,
+        "spec.autoscaling.vertical",
+        "install the Vertical Pod Autoscaler, or leave the field out",
+    ),
+}
 
 
 class Vanished(Exception):
@@ -43,7 +70,7 @@ async def apply(
     """Write what differs and delete what is no longer wanted; what the user has to mend first, if anything.
 
     `guard` is the version that the active Service must still have when it is written. Without `prunes` nothing is
-    deleted.
+    deleted but a slice that leads to routers: the addresses in it would outlive them.
     Raises Vanished, errors.ApiError, errors.Unreachable.
     """
     live = store.children(service.metadata.uid)
@@ -63,11 +90,12 @@ async def apply(
     if unexpected:
         raise unexpected[0]
     refused = [r for r in results if isinstance(r, _Refused)]
-    if refused:
-        return refused[0].problem
-    if prunes:
-        await _prune(cluster, store, service, wanted, live)
-    return None
+    problem = refused[0].problem if refused else None
+    takes_all = prunes and problem is None
+    keep = _keys(wanted)
+    unwanted = [child for key, child in live.items() if key not in keep]
+    await _delete(cluster, store, service, [each for each in unwanted if takes_all or each.kind == ENDPOINT_SLICE.name])
+    return problem
 
 
 async def _check_alive(cluster: Cluster, store: Store, service: InferenceService) -> None:
@@ -128,13 +156,16 @@ async def _ensure(
     log.info("applied", kind=kind.name, name=metadata["name"], namespace=metadata["namespace"], reason=why)
 
 
+def not_served(kind: Kind) -> Problem:
+    """The cluster has no objects of this optional kind."""
+    reason, field, way_out = _IF_NOT_SERVED[kind]
+    return Problem(reason, f"{field}: this cluster does not serve {kind.api_version}: {way_out}")
+
+
 def _problem(kind: Kind, name: str, error: errors.ApiError) -> Problem | None:
     """What the user has to mend; None if it is not the user's turn."""
     if isinstance(error, errors.NotFound):
-        if kind not in OPTIONAL:
-            return None
-        why = f"this cluster does not serve {kind.api_version}: install its definitions, or leave the field out"
-        return Problem(Reason.GATEWAY_API_MISSING, f"spec.networking.gateway: {why}")
+        return not_served(kind) if kind in _IF_NOT_SERVED else None
     reason = Reason.QUOTA_EXCEEDED if isinstance(error, errors.QuotaExceeded) else Reason.INVALID_SPEC
     return Problem(reason, f"{kind} {name}: {error.message}")
 
@@ -159,6 +190,12 @@ async def _update(cluster: Cluster, manifest: Manifest, uid: str, guard: str | N
     try:
         return await cluster.apply(update)
     except errors.Rejected:
+        if kind_of(manifest) is ENDPOINT_SLICE:
+            # It was of the other family of addresses, as its Service was before somebody deleted that.
+            await cluster.delete(
+                ENDPOINT_SLICE, manifest["metadata"]["namespace"], manifest["metadata"]["name"], uid=uid
+            )
+            return await cluster.apply(_with(manifest, resourceVersion=_OF_NOBODY))
         if kind_of(manifest) is not SERVICE:
             raise
     # Somebody changed our port's number. To an apply theirs is one more port, and two may not have the name http.
@@ -211,16 +248,8 @@ def _with(manifest: Manifest, **metadata: str) -> Manifest:
     return {**manifest, "metadata": {**manifest["metadata"], **metadata}}
 
 
-async def _prune(
-    cluster: Cluster,
-    store: Store,
-    service: InferenceService,
-    wanted: list[Manifest],
-    live: dict[tuple[str, str], Child],
-) -> None:
-    keep = _keys(wanted)
-    gone = [child for identity, child in live.items() if identity not in keep]
-    for child in gone:
+async def _delete(cluster: Cluster, store: Store, service: InferenceService, unwanted: list[Child]) -> None:
+    for child in unwanted:
         await cluster.delete(BY_NAME[child.kind], service.metadata.namespace, child.name, uid=child.uid)
         store.drop(ObjectId(child.kind, service.metadata.namespace, child.name))
         log.info("deleted", kind=child.kind, name=child.name, namespace=service.metadata.namespace, reason="unwanted")

@@ -16,18 +16,19 @@ from pydantic import ValidationError
 from penstock import errors, names
 from penstock.api.status import PredictorStatus
 from penstock.api.v1alpha1 import InferenceService
-from penstock.controller import requeue
+from penstock.controller import handover, requeue, sleeping
 from penstock.controller.apply import Vanished, apply
 from penstock.controller.deferred_status import PATIENCE
 from penstock.controller.events import Recorder
 from penstock.controller.gather import Gathered, gather
 from penstock.controller.report import Reporter
+from penstock.controller.sleeping import Sleepers
 from penstock.desired import children, history, validation
 from penstock.desired.children import ServicePlan
 from penstock.desired.gateway import Routes
 from penstock.desired.history import Stored
-from penstock.desired.installation import Installation, forbidden_routes
-from penstock.kinds import AUTOSCALER, DEPLOYMENT, HTTP_ROUTE, INFERENCE_SERVICE, SERVICE, Kind
+from penstock.desired.installation import Installation, forbidden_routes, missing_prometheus
+from penstock.kinds import DEPLOYMENT, HTTP_ROUTE, INFERENCE_SERVICE, SERVICE, Kind
 from penstock.kube.api_server import Cluster
 from penstock.names import Reason, Slot
 from penstock.observed import causes as pod_causes
@@ -35,9 +36,13 @@ from penstock.observed import parse
 from penstock.observed.values import Seen
 from penstock.pods.checks import Checks
 from penstock.pods.client import PodClient
-from penstock.rollout import memory, replicas
+from penstock.pods.idleness import Idleness
+from penstock.rollout import memory
 from penstock.rollout.decide import decide
 from penstock.rollout.decision import Decision, changed
+from penstock.scaling import replicas
+from penstock.scaling.replicas import Scale
+from penstock.scaling.sleep import Sleep
 from penstock.status import conditions
 from penstock.status.conditions import Facts, Problem
 from penstock.watch.store import Key, ObjectId, Store
@@ -51,7 +56,7 @@ _REFUSALS: Final = frozenset(
         Reason.NAME_CONFLICT,
         Reason.QUOTA_EXCEEDED,
         Reason.GATEWAY_API_MISSING,
-    }
+    }  # A model need not wait for KEDA or a VPA to be updated.
 )
 
 
@@ -78,6 +83,7 @@ class Reconciler:
     ) -> None:
         self._reporter = Reporter(cluster, store, recorder, clock, patience)
         self._checks = Checks(pod_client, wake)
+        self._sleepers = Sleepers(store, Idleness(pod_client, wake, clock), installation)
         self._seeded: dict[Key, str] = {}  # the version that the last seed was decided from
         self._cluster = cluster
         self._store = store
@@ -108,30 +114,38 @@ class Reconciler:
             return requeue.REFUSED_AGAIN_AFTER
         if service is None or service.metadata.deletion_timestamp is not None:
             self._checks.forget(key)
+            self._sleepers.forget(key)
             self._reporter.forget(key)
             self._seeded.pop(key, None)
             self._store.waiting_for_room.discard(key)
             return None
         # Whole seconds, as the API has them: a deadline must be the same after a round trip through the status.
         now = self._clock().replace(microsecond=0)
-        gathered = gather(self._store, key, service, self._checks, now, installation=self._installation)
-        facts = _decide(gathered, now)
-        if facts.paused is None:
-            try:
-                problem = await self._write(service, gathered, facts)
-            except errors.ApiError as error:
-                # Ready would outlive the pods otherwise, for as long as a webhook that one child needs is down.
-                if service.status.observed_generation == service.metadata.generation and error.status >= 500:
-                    await self._reporter.report(key, facts, now, at_once=True)
-                    self._heard(key, gathered, facts)
-                raise
-            facts = _with_problem(facts, problem, now)
-            if problem is not None and problem.reason is Reason.INTERNAL_ERROR:
-                self._on_internal_error()
-            if facts.scale.seed is not None and problem is None:
-                # Our own write wakes the next pass, which then reports on the object as it is by then.
-                await self._seed(service, facts.scale.seed, version)
-                return None
+        gathered = gather(
+            self._store,
+            key,
+            service,
+            self._checks,
+            now,
+            idleness=self._sleepers.idleness,
+            installation=self._installation,
+        )
+        facts = _decide(gathered, now, self._sleepers.sleep(key, gathered.seen, gathered.least, now))
+        try:
+            problem = await self._write(service, gathered, facts)
+        except errors.ApiError as error:
+            # Ready would outlive the pods otherwise, for as long as a webhook that one child needs is down.
+            if service.status.observed_generation == service.metadata.generation and error.status >= 500:
+                await self._reporter.report(key, facts, now, at_once=True)
+                self._heard(key, gathered, facts)
+            raise
+        facts = _with_problem(facts, problem, now)
+        if problem is not None and problem.reason is Reason.INTERNAL_ERROR:
+            self._on_internal_error()
+        if facts.scale.seed is not None and facts.paused is None and problem is None:
+            # Our own write wakes the next pass, which then reports on the object as it is by then.
+            await self._seed(service, facts.scale.seed, version)
+            return None
         is_current = await self._reporter.report(key, facts, now)
         self._heard(key, gathered, facts)
         # What stood still because it was refused goes on with the next pass, which nothing else need wake.
@@ -149,6 +163,7 @@ class Reconciler:
     async def close(self) -> None:
         """Ask the pods nothing any more."""
         await self._checks.close()
+        await self._sleepers.idleness.close()
 
     async def _seed(self, service: InferenceService, replicas: int, version: str) -> None:
         """Give the autoscaler a first number: without one `GET /scale` fails and it never starts.
@@ -164,6 +179,8 @@ class Reconciler:
         log.info("seeded replicas for the autoscaler", service=str(key), replicas=replicas)
 
     async def _write(self, service: InferenceService, gathered: Gathered, facts: Facts) -> Problem | None:
+        if facts.paused is not None:
+            return await sleeping.follow_routers(self._cluster, self._store, gathered.seen, facts.sleep)
         if gathered.problem is not None and gathered.template is None:
             return gathered.problem  # There is nothing yet that could go on.
         decision, stored = facts.decision, _stored(gathered, facts.decision)
@@ -171,7 +188,7 @@ class Reconciler:
         if gone is not None:
             message = f"the stored template of revision {gone} is gone; change the spec to go on"
             return gathered.problem or Problem(Reason.INVALID_SPEC, message)
-        switched = await self._confirm(service, gathered, decision)
+        switched = await self._confirm(service, gathered, facts)
         plan = ServicePlan(
             active=decision.active,
             slots=decision.slots,
@@ -180,7 +197,10 @@ class Reconciler:
             annotations=_remembered(facts),
             is_shared=decision.is_shared,
             routes=Routes(decision.shares, decision.variant),
+            least=gathered.least.pods,
             ports=_ports(gathered.seen, decision, stored),
+            redirection=sleeping.redirection(gathered.seen, facts.sleep),
+            prometheus=self._installation.prometheus_address,
         )
         # While the spec is refused nothing is taken away: what runs goes on as it did.
         refused = await self._apply(service, plan, guard=switched, prunes=gathered.problem is None)
@@ -212,13 +232,16 @@ class Reconciler:
         self, service: InferenceService, plan: ServicePlan, *, guard: str | None = None, prunes: bool
     ) -> Problem | None:
         wanted = children.children(service, plan)
-        if not validation.can_be_autoscaled(service):
+        if not validation.can_be_autoscaled(service) or missing_prometheus(service, self._installation):
             # The autoscaler that is there has a metric.
-            wanted = [each for each in wanted if each["kind"] != AUTOSCALER.name]
+            wanted = [each for each in wanted if each["kind"] not in handover.SCALERS]
+        wanted, obstacle = await handover.one_at_a_time(
+            self._cluster, self._store, service, wanted, least=children.least(service, plan)
+        )
         forbidden = forbidden_routes(service, self._installation)
         if forbidden:
             wanted = [each for each in wanted if each["kind"] != HTTP_ROUTE.name]
-        problem = await apply(self._cluster, self._store, service, wanted, guard=guard, prunes=prunes)
+        problem = await apply(self._cluster, self._store, service, wanted, guard=guard, prunes=prunes) or obstacle
         if problem is None and forbidden:
             return Problem(Reason.ROUTE_NOT_ALLOWED, "; ".join(f"{each.field}: {each.message}" for each in forbidden))
         return problem
@@ -230,15 +253,20 @@ class Reconciler:
         is_wanted = rollout.strategy == "Canary" or service.spec.rollout.is_shown_first
         return Slot(rollout.preview_slot) if rollout.preview_slot and (is_there or is_wanted) else None
 
-    async def _confirm(self, service: InferenceService, gathered: Gathered, decision: Decision) -> str | None:
+    async def _confirm(self, service: InferenceService, gathered: Gathered, facts: Facts) -> str | None:
         """Before traffic moves or pods go: look whether what that rests on is still so. Raises Vanished if not.
 
         Returns the version that the active Service must still have when it is written, where the traffic is to move.
         """
         name, namespace = service.metadata.name, service.metadata.namespace
-        seen = gathered.seen
-        is_move = decision.is_shared is not seen.is_shared or decision.active is not seen.active
+        seen, decision = gathered.seen, facts.decision
+        to = sleeping.redirection(seen, facts.sleep)
+        is_redirection = (to is not None and to.is_alone) is not seen.is_redirected
+        is_move = decision.is_shared is not seen.is_shared or decision.active is not seen.active or is_redirection
         takes_pods_away = _takes_pods_away(seen, decision)
+        if facts.sleep is not None and facts.sleep.is_asleep and any(found.wanted for found in seen.slots.values()):
+            # A router may have asked for the pods a moment ago.
+            await self._look(INFERENCE_SERVICE, namespace, name)
         held = self._store.held(ObjectId(SERVICE.name, namespace, name))  # as it was decided from
         if not is_move:
             if takes_pods_away:
@@ -266,14 +294,18 @@ def _unreadable(error: ValidationError) -> Problem:
     )
 
 
-def _decide(gathered: Gathered, now: datetime) -> Facts:
+def _decide(gathered: Gathered, now: datetime, sleep: Sleep | None) -> Facts:
     seen, service = gathered.seen, gathered.seen.service
     causes = pod_causes.causes(seen, now)
-    scale = replicas.scale(service, sum(found.ready for found in seen.serving))
+    scale = replicas.scale(service, sum(found.ready for found in seen.serving), least=gathered.least.pods)
+    if sleep is not None and sleep.is_asleep and scale.off is None:
+        scale = Scale(0, off=Reason.ASLEEP)
     paused = service.metadata.annotations.get(names.ANNOTATION_PAUSED)
     is_stopped = paused is not None or scale.off is not None or gathered.problem is not None or _is_refused(service)
     decision = decide(seen, causes, now, wanted=scale.replicas, is_stopped=is_stopped)
-    return Facts(seen=seen, decision=decision, scale=scale, causes=causes, paused=paused)
+    return Facts(
+        seen=seen, decision=decision, scale=scale, causes=causes, paused=paused, sleep=sleep, least=gathered.least
+    )
 
 
 def _takes_pods_away(seen: Seen, decision: Decision) -> bool:
@@ -288,6 +320,8 @@ def _takes_pods_away(seen: Seen, decision: Decision) -> bool:
 
 def _with_problem(facts: Facts, problem: Problem | None, now: datetime) -> Facts:
     """A rollout that is refused stands still from now on: see `_is_refused`."""
+    if problem is not None and problem.reason is Reason.AUTOSCALER_CHANGING:
+        return replace(facts, handover=problem.message)  # It passes by itself.
     rollout = facts.decision.rollout
     is_halted = problem is not None and problem.reason in _REFUSALS
     if not is_halted or rollout.deadline_at is None:

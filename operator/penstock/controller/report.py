@@ -45,12 +45,13 @@ class Reporter:
         """Write the status if it differs, and tell its transitions as Events. False if the service changed meanwhile.
 
         `at_once` puts nothing off: a pass that fails does not say when the next one is to be.
-        The answer to our write holds the user's newest edit too, and the store has then seen all that the watch will
-        tell: nothing else would wake the next pass.
+        The answer to our write holds the user's newest edit too, and what a router asks for, and the store has then
+        seen all that the watch will tell: nothing else would wake the next pass.
         """
         service = facts.seen.service
         new = status.status(facts, now)
         patch = status.merge_patch(self._store.raw_status(key), new.to_dict())
+        patch.pop("wakeRequestedAt", None)  # The routers' to write, at any time.
         if patch and not at_once and self._deferred.defer(key, service, new):
             return True
         old = self._deferred.written(key, service)
@@ -97,11 +98,13 @@ def _readable(raw: Manifest) -> InferenceServiceStatus:
 
 
 def _is_still(service: InferenceService, written: Manifest) -> bool:
-    """Whether the object is the one that the pass decided on, its status aside."""
+    """Whether the object is the one that the pass decided on, aside from what we write of its status."""
     live, known = written["metadata"], service.metadata
     is_going = "deletionTimestamp" in live
-    return (live.get("generation"), live.get("annotations") or {}, is_going) == (
+    asked_at = InferenceServiceStatus(wakeRequestedAt=written["status"].get("wakeRequestedAt")).wake_requested_at
+    return (live.get("generation"), live.get("annotations") or {}, is_going, asked_at) == (
         known.generation,
         known.annotations,
         False,
+        service.status.wake_requested_at,
     )

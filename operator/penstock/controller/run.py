@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import kopf
 import structlog
 
@@ -31,11 +30,12 @@ from penstock.kinds import (
     NODE,
     POD,
     RESOURCE_QUOTA,
+    ROUTER_SLICE,
     Kind,
 )
 from penstock.kube.api_server import ApiServer, KubernetesLeases, connect
 from penstock.kube.leader import LeaderElection
-from penstock.kube.pod_access import Direct, ThroughApiServer
+from penstock.kube.pod_access import ThroughApiServer, direct
 from penstock.kube.release import Release
 from penstock.kube.throttle import TokenBucket
 from penstock.kube.workqueue import WorkQueue
@@ -135,9 +135,8 @@ async def _pod_client(access: PodAccess, server: ApiServer) -> AsyncIterator[Pod
         async with server.pod_proxy() as proxy:
             yield HttpPodClient(ThroughApiServer(proxy))
         return
-    # The pod client bounds its requests: one that waited for a connection would seem not to be answered.
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        yield HttpPodClient(Direct(session))
+    async with direct() as (pods, services):
+        yield HttpPodClient(pods, services=services)
 
 
 async def _run_parts(parts: Parts, election: LeaderElection, pod_client: PodClient, kubeconfig: str | None) -> None:
@@ -271,18 +270,24 @@ def _reflectors(parts: Parts) -> list[Reflector]:
             selector=selector,
         )
 
-    noisy, ours = (DEPLOYMENT, AUTOSCALER, ENDPOINT_SLICE), (*CHILDREN, ENDPOINT_SLICE)
-    namespaces = parts.settings.namespaces or (None,)
+    noisy, settings = (DEPLOYMENT, AUTOSCALER, ENDPOINT_SLICE), parts.settings
+    namespaces = settings.namespaces or (None,)
+    of_routers = f"kubernetes.io/service-name={settings.router_service}"
     return [
         *(
             reflector(kind, namespace, selector=names.MANAGED_SELECTOR, soon=kind in noisy)
             for namespace in namespaces
-            for kind in ours
+            for kind in CHILDREN
         ),
         # GPU arithmetic needs every node and every pod, whoever owns it; a node is in no namespace.
         *(reflector(POD, namespace, soon=True) for namespace in namespaces),
         *(reflector(RESOURCE_QUOTA, namespace, soon=True) for namespace in namespaces),
         reflector(NODE, None, soon=True),
+        *(
+            [reflector(ROUTER_SLICE, settings.router_namespace, selector=of_routers, soon=False)]
+            if settings.router_service
+            else []
+        ),
     ]
 
 

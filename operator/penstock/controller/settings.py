@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from penstock import logs
+from penstock.api.autoscaling import ADDRESS
 from penstock.desired.installation import Installation
 from penstock.environment import NAME, ProcessSettings, split
 from penstock.kube.leader import LeaseTiming
@@ -83,6 +84,11 @@ class Settings(ProcessSettings):
         default=(),
         description="Domains that the hosts of routes must be or be under, separated by commas; none means any.",
     )
+    prometheus_address: str = Field(
+        default="",
+        pattern=f"^$|{ADDRESS}",
+        description="URL of the Prometheus that KEDA asks, for services that do not name one; none by default.",
+    )
     pod_access: PodAccess = Field(
         default="Direct",
         description=(
@@ -90,6 +96,17 @@ class Settings(ProcessSettings):
             "ApiServer, through its pod proxy; None, not at all."
         ),
     )
+    router_service: str = Field(
+        default="",
+        pattern=f"{NAME}|^$",
+        description="Service whose endpoints are the routers; none: no router is installed, and no service sleeps.",
+    )
+    router_namespace: str = Field(default="penstock-system", pattern=NAME, description="Namespace of that Service.")
+    router_replicas: int = Field(default=2, ge=1, description="Routers that there are to be.")
+    router_first_port: int = Field(
+        default=20000, ge=1024, le=65535, description="First port of the routers; each service that may sleep gets one."
+    )
+    router_last_port: int = Field(default=27999, ge=1024, le=65535, description="Last port of the routers.")
     metrics_port: int = Field(default=8080, ge=1, le=65535, description="Port of /healthz, /readyz and /metrics.")
     log_level: logs.Level = Field(default="info", description="debug, info, warning or error.")
     log_format: logs.Format = Field(
@@ -99,12 +116,27 @@ class Settings(ProcessSettings):
     @property
     def installation(self) -> Installation:
         return Installation(
-            self.server_image, self.fixed_users, frozenset(self.allowed_gateways), self.allowed_host_suffixes
+            self.server_image,
+            self.fixed_users,
+            frozenset(self.allowed_gateways),
+            self.allowed_host_suffixes,
+            self.router_replicas if self.router_service else 0,
+            (self.router_first_port, self.router_last_port),
+            self.prometheus_address,
         )
 
     @property
     def lease_timing(self) -> LeaseTiming:
         return LeaseTiming(self.lease_duration_seconds, self.lease_renew_deadline_seconds, self.lease_retry_seconds)
+
+    @model_validator(mode="after")
+    def _ports_are_in_order(self) -> Self:
+        if self.router_first_port > self.router_last_port:
+            raise ValueError(
+                f"PENSTOCK_ROUTER_FIRST_PORT ({self.router_first_port}) must not be above "
+                f"PENSTOCK_ROUTER_LAST_PORT ({self.router_last_port})"
+            )
+        return self
 
     @model_validator(mode="after")
     def _lease_times_are_in_order(self) -> Self:

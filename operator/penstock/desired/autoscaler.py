@@ -15,7 +15,7 @@ POD_METRICS: Final = {
     "queueDepth": names.METRIC_QUEUE_DEPTH,
 }
 # Up at once, because requests are waiting; down late, because a model that was just loaded was dear to load.
-_BEHAVIOR: Final[dict[str, Any]] = {
+BEHAVIOR: Final[dict[str, Any]] = {
     "scaleUp": {
         "stabilizationWindowSeconds": 0,
         "selectPolicy": "Max",
@@ -28,15 +28,15 @@ _BEHAVIOR: Final[dict[str, Any]] = {
 }
 
 
-def autoscaler(service: InferenceService) -> Manifest:
+def autoscaler(service: InferenceService, *, least: int) -> Manifest:
+    """`least` is the least number of pods in force; below 1 an autoscaler cannot go."""
     predictor = service.spec.predictor
-    target = {"apiVersion": names.API_VERSION, "kind": names.KIND, "name": service.metadata.name}
     spec = {
-        "scaleTargetRef": target,
-        "minReplicas": max(predictor.min_replicas, 1),
+        "scaleTargetRef": metadata.target(service),
+        "minReplicas": max(least, 1),
         "maxReplicas": predictor.replica_limit,
         "metrics": [_metric(predictor), *(_further(each) for each in service.spec.autoscaling.metrics)],
-        "behavior": {**_BEHAVIOR, **(service.spec.autoscaling.behavior or {})},
+        "behavior": {**BEHAVIOR, **(service.spec.autoscaling.behavior or {})},
     }
     return metadata.child(service, AUTOSCALER, service.metadata.name, {"spec": spec})
 

@@ -56,8 +56,14 @@ def _rule(owner: InferenceService, backends: list[Manifest], match: Manifest | N
         "matches": [match or {"path": {"type": "PathPrefix", "value": "/"}}],
         "backendRefs": backends,
         # A gateway's own limit, often 15 seconds, is none that a model could keep.
-        "timeouts": {"request": f"{owner.spec.predictor.timeout}s"},
+        "timeouts": {"request": f"{_longest(owner)}s"},
     }
+
+
+def _longest(owner: InferenceService) -> int:
+    """Seconds that an answer may take; one that is held for a sleeping service comes later by those."""
+    sleep = owner.spec.scale_to_zero
+    return owner.spec.predictor.timeout + (sleep.wake_timeout_seconds if sleep is not None else 0)
 
 
 def _backend(service: str, weight: int = 1) -> Manifest:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from penstock.api.networking import Gateway
 from penstock.api.v1alpha1 import InferenceService
+from penstock.desired import scaled_object
 from penstock.desired.validation import FieldError
 
 
@@ -16,6 +17,9 @@ class Installation:
     fixed_users: bool = True  # model pods run as the server's own user, not as one that the cluster assigns
     gateways: frozenset[str] = frozenset()  # that routes may be attached to, as NAMESPACE/NAME
     host_suffixes: tuple[str, ...] = ()  # that hosts of routes must have
+    routers: int = 0  # that there are to be; 0: none is installed, and nothing sleeps
+    router_ports: tuple[int, int] = (20000, 27999)  # the first and the last
+    prometheus_address: str = ""  # that KEDA asks where the spec names none
 
 
 def forbidden_routes(service: InferenceService, installation: Installation) -> list[FieldError]:
@@ -27,6 +31,18 @@ def forbidden_routes(service: InferenceService, installation: Installation) -> l
         *_forbidden_gateways(gateway, service.metadata.namespace, installation.gateways),
         *_forbidden_hosts(gateway, installation.host_suffixes),
     ]
+
+
+def missing_prometheus(service: InferenceService, installation: Installation) -> list[FieldError]:
+    """KEDA is to ask a Prometheus, and nobody has said which."""
+    keda = service.spec.autoscaling.keda
+    if not scaled_object.needs_prometheus(service) or (keda and keda.server_address) or installation.prometheus_address:
+        return []
+    why = (
+        "KEDA needs the address of a Prometheus: set it here, or for all services by the operator's "
+        "--prometheus-address (settings.prometheusAddress of the chart)"
+    )
+    return [FieldError("spec.autoscaling.keda.serverAddress", why)]
 
 
 def _forbidden_gateways(gateway: Gateway, namespace: str, allowed: frozenset[str]) -> Iterator[FieldError]:

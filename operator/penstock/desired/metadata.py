@@ -42,6 +42,11 @@ def owner(service: InferenceService) -> Manifest:
     }
 
 
+def target(service: InferenceService) -> dict[str, str]:
+    """How an autoscaler names the service, whose `/scale` it reads and writes."""
+    return {"apiVersion": names.API_VERSION, "kind": names.KIND, "name": service.metadata.name}
+
+
 def child(
     service: InferenceService,
     kind: Kind,

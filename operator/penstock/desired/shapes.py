@@ -45,6 +45,10 @@ def misshapen(predictor: Predictor) -> Iterator[tuple[str, str]]:
     ]
     for name, value, shape in given:
         yield from _faults(value, shape, f"spec.predictor.{name}")
+    # The one plain value that a builder reads and that need not be there.
+    for index, container in enumerate(predictor.containers or []):
+        if "name" in container:
+            yield from _faults(container["name"], str, f"spec.predictor.containers[{index}].name")
 
 
 def _faults(value: Any, shape: Shape, path: str) -> Iterator[tuple[str, str]]:

@@ -3,12 +3,12 @@
 Each check is named after the fault it finds and yields one `FieldError` per place; the message says how to mend it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from penstock import names, pod_metrics, quantity
+from penstock import cron, names, pod_metrics, quantity
 from penstock.api.predictor import Predictor
 from penstock.api.v1alpha1 import InferenceService, InferenceServiceSpec
 from penstock.desired import autoscaler, shapes
@@ -51,6 +51,7 @@ def validate(isvc: InferenceService) -> list[FieldError]:
         *metric_given_twice(isvc.spec),
         *target_without_meaning(isvc.spec),
         *metric_without_series(predictor),
+        *schedule_without_times(isvc.spec),
     ]
 
 
@@ -177,6 +178,27 @@ def metric_without_series(predictor: Predictor) -> Iterator[FieldError]:
         f"{preset} does not say its {predictor.scale_metric}: "
         "use rps or queueDepth, or name a series in metrics.inFlight",
     )
+
+
+def schedule_without_times(spec: InferenceServiceSpec) -> Iterator[FieldError]:
+    """A schedule whose expressions or zone nobody can read, or that ends whenever it starts."""
+    for index, schedule in enumerate(spec.autoscaling.schedules):
+        field = f"spec.autoscaling.schedules[{index}]"
+        faults = [
+            *_fault(f"{field}.start", cron.parse, schedule.start),
+            *_fault(f"{field}.end", cron.parse, schedule.end),
+            *_fault(f"{field}.timezone", cron.zone, schedule.zone),
+        ]
+        yield from faults
+        if not faults and cron.are_same(cron.parse(schedule.start), cron.parse(schedule.end)):
+            yield FieldError(f"{field}.end", "fires at the same times as start; write the times at which it is to end")
+
+
+def _fault(field: str, read: Callable[[str], object], text: str) -> Iterator[FieldError]:
+    try:
+        read(text)
+    except ValueError as error:
+        yield FieldError(field, str(error))
 
 
 def _is_quantity(value: object) -> bool:

@@ -40,6 +40,9 @@ class Cluster(Protocol):
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None: ...
 
+    async def serves(self, kind: Kind, namespace: str) -> bool:
+        """Whether the cluster knows the kind at all."""
+
     async def apply(self, manifest: Manifest) -> Manifest:
         """Server-side apply as `penstock`, by force.
 
@@ -70,6 +73,13 @@ class ApiServer:
             return await self._call("get", kind, kind.path(namespace, name))
         except errors.NotFound:
             return None
+
+    async def serves(self, kind: Kind, namespace: str) -> bool:
+        try:
+            await self._call("list", kind, kind.path(namespace), query={"limit": "1"}, accept=_METADATA_ONLY)
+        except errors.NotFound:
+            return False
+        return True
 
     async def apply(self, manifest: Manifest) -> Manifest:
         kind, metadata = kind_of(manifest), manifest["metadata"]

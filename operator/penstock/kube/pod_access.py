@@ -5,7 +5,8 @@ I/O behind a Protocol.
 
 import json
 import re
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
@@ -77,6 +78,21 @@ class Direct:
             allow_redirects=False,
         ) as response:
             return response.status, await _beginning(response.content, message.most)
+
+
+@asynccontextmanager
+async def direct() -> AsyncIterator[tuple[Direct, Direct]]:
+    """The ways to pods, and to the addresses of Services.
+
+    To a Service each request has a connection of its own: one that is kept would stay with its pod, wherever the
+    Service leads by then. Whoever sends bounds the requests: one that waited for a connection would seem not to be
+    answered.
+    """
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as pods,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as services,
+    ):
+        yield Direct(pods), Direct(services)
 
 
 class ThroughApiServer:

@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Final, TypeAlias
 
+from penstock.pod_metrics import PodMetrics
+
 # Of one name: its values by the text of their labels. Empty where the name is declared and has no sample yet.
 Series: TypeAlias = Mapping[bytes, float]
 
@@ -36,6 +38,17 @@ def series(body: bytes, names: Collection[str]) -> dict[str, dict[bytes, float]]
         # Of a series that is there twice, as no exposition may have it, both count.
         of_name[labels or b""] = of_name.get(labels or b"", 0.0) + value
     return found
+
+
+def by_metric(body: bytes, metrics: PodMetrics) -> dict[str, dict[tuple[str, bytes], float]]:
+    """The series behind each metric, by name and labels; those that the exposition has nothing of are left out."""
+    found = series(body, {name for names in metrics.by_metric.values() for name in names})
+    known: dict[str, dict[bytes, float]] = {**{name: {} for name in metrics.absent_until_used}, **found}
+    return {
+        metric: {(name, labels): value for name in names for labels, value in known.get(name, {}).items()}
+        for metric, names in metrics.by_metric.items()
+        if any(name in known for name in names)
+    }
 
 
 @lru_cache(maxsize=256)

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from penstock import names
 from penstock.desired.serving import serving_container
 from penstock.kinds import Kind, Manifest
 from penstock.names import Slot
-from penstock.observed.values import Ended, Endpoints, SeenAutoscaler, SeenDeployment, SeenPod
+from penstock.observed.values import Ended, Endpoints, Router, SeenAutoscaler, SeenDeployment, SeenPod
 
 # Status fields that a pass reads, by kind; everything else, above all times that tick, would only wake it for nothing.
 _STATUS_FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -24,18 +25,20 @@ _STATUS_FIELDS: Mapping[str, tuple[str, ...]] = {
         "conditions",
     ),
     "HTTPRoute": ("parents",),
+    "ScaledObject": ("conditions",),
     "HorizontalPodAutoscaler": ("currentReplicas", "desiredReplicas", "currentMetrics", "lastScaleTime", "conditions"),
 }
 _CONDITION_FIELDS = ("type", "status", "reason", "message")
 _ROUTE_CONDITION_FIELDS = (*_CONDITION_FIELDS, "observedGeneration")
 _UNKNOWN: Mapping[str, Any] = {}  # a container that the kubelet has not reported yet
+_CONTENT = ("spec", "data", "revision", "addressType", "endpoints", "ports")
 _METADATA_FIELDS = ("name", "namespace", "uid", "generation", "labels", "annotations", "ownerReferences")
 
 
 def project_child(kind: Kind, obj: Manifest) -> Manifest:
     """A child as the store keeps it: what we may have set, and the part of its status that we read."""
     metadata = {key: obj["metadata"][key] for key in _METADATA_FIELDS if key in obj["metadata"]}
-    rest: Manifest = {key: obj[key] for key in ("spec", "data", "revision") if key in obj}
+    rest: Manifest = {key: obj[key] for key in _CONTENT if key in obj}
     status = _project_status(kind, obj.get("status") or {})
     return {"metadata": metadata, **rest, **({"status": status} if status else {})}
 
@@ -88,13 +91,28 @@ def autoscaler(child: Manifest) -> SeenAutoscaler:
     )
 
 
+def scaled_object(child: Manifest, made: Manifest | None) -> SeenAutoscaler:
+    """Parse a projected ScaledObject, and the HPA that KEDA made of it, where that is seen.
+
+    While KEDA itself cannot, or as long as its HPA is not seen, its Ready stands for the HPA's ScalingActive.
+    """
+    found = autoscaler(made) if made else SeenAutoscaler(desired=None, current=None, last_scale_time=None)
+    conditions = {c["type"]: c for c in child.get("status", {}).get("conditions", [])}
+    ready = conditions.get("Ready", {})
+    is_telling = ready.get("status") == "False" or (ready.get("status") == "True" and made is None)
+    if not is_telling:
+        return found
+    of_keda = (ready["status"], ready.get("reason", ""), f"KEDA: {ready.get('message', '')}")
+    return replace(found, conditions={**found.conditions, "ScalingActive": of_keda})
+
+
 def _current_metric(wanted: Sequence[Mapping[str, Any]], metrics: Iterable[Mapping[str, Any]]) -> str | None:
     """That of the first metric that was asked for; where it fails, others come without it."""
     first = _metric_name(wanted[0]) if wanted else ""
     for metric in metrics:
         if first and _metric_name(metric) != first:
             continue
-        current = (metric.get("pods") or metric.get("resource") or {}).get("current") or {}
+        current = _source(metric).get("current") or {}
         for key in ("averageUtilization", "averageValue"):
             if current.get(key) is not None:
                 return str(current[key])
@@ -102,8 +120,13 @@ def _current_metric(wanted: Sequence[Mapping[str, Any]], metrics: Iterable[Mappi
 
 
 def _metric_name(metric: Mapping[str, Any]) -> str:
-    of_pods = (metric.get("pods") or {}).get("metric") or {}
-    return str(of_pods.get("name") or (metric.get("resource") or {}).get("name", ""))
+    source = _source(metric)
+    return str((source.get("metric") or source).get("name", ""))
+
+
+def _source(metric: Mapping[str, Any]) -> Mapping[str, Any]:
+    """KEDA's metrics are external ones."""
+    return metric.get("pods") or metric.get("resource") or metric.get("external") or {}
 
 
 def pod(obj: Manifest) -> SeenPod:
@@ -189,6 +212,15 @@ def endpoints(obj: Manifest) -> Endpoints:
     return Endpoints(
         ready=frozenset(name for name, conditions in listed if conditions.get("ready")),
         lasting=frozenset(name for name, conditions in listed if not conditions.get("terminating")),
+    )
+
+
+def routers(obj: Manifest) -> tuple[Router, ...]:
+    """The ready routers that an EndpointSlice lists."""
+    return tuple(
+        Router((endpoint.get("targetRef") or {}).get("name", ""), endpoint["addresses"][0])
+        for endpoint in obj.get("endpoints") or []
+        if (endpoint.get("conditions") or {}).get("ready")
     )
 
 

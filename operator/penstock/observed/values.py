@@ -102,6 +102,24 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Activity:
+    """Whether requests come to the pods of a service that may sleep, as the pods have counted them."""
+
+    looked_at: datetime  # when all of them were asked last
+    quiet_since: datetime | None = None  # by all looks since then nothing came or was under way; None: not quiet
+    is_router_reached: bool = False  # a request to the Service's own address was answered by a router
+    unknown: str = ""  # why the pods cannot tell
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """A ready router: the name of its pod, and where that is."""
+
+    name: str
+    ip: str
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoints:
     """Names of the pods behind the active Service: those that get new requests, and all that are not terminating."""
 
@@ -128,6 +146,10 @@ class Seen:
     is_smoke_tested: bool = False  # there is a smoke test, and pods can be reached from here
     answers: Answers | None = None
     route: SeenRoute | None = None  # the HTTPRoute; None where there is none
+    routers: tuple[Router, ...] = ()  # those that are ready
+    has_router_slice: bool = False  # routers are endpoints of the active Service
+    ip_family: str | None = None  # of the active Service, IPv4 or IPv6
+    activity: Activity | None = None  # of one that may sleep; None: not known yet
 
     @property
     def active(self) -> Slot:
@@ -159,6 +181,11 @@ class Seen:
     def selected_slots(self) -> frozenset[Slot]:
         """The slots that the active Service was last made to select."""
         return frozenset(Slot if self.is_shared else [self.active])
+
+    @property
+    def is_redirected(self) -> bool:
+        """The active Service was last made to select no pods, but to lead to the routers."""
+        return names.ANNOTATION_REDIRECTED in self.annotations
 
     @property
     def serving(self) -> tuple[SeenDeployment, ...]:

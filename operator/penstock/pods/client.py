@@ -15,6 +15,7 @@ from penstock import errors, names
 from penstock.kube.pod_access import Address, Message, PodTransport
 from penstock.observed import counters
 from penstock.observed.counters import Counters
+from penstock.observed.load import Load, load
 from penstock.observed.values import Progress
 from penstock.pod_metrics import PodMetrics
 from penstock.rollout import smoke
@@ -30,6 +31,7 @@ _MOST_MEASUREMENTS: Final = 128
 _MOST_PROGRESS: Final = 256
 _PROGRESS_SECONDS: Final = 1.0
 _METRICS_SECONDS: Final = 2.0
+_PROBE_SECONDS: Final = 2.0
 _LONGEST_METRICS: Final = 2 * 1024 * 1024
 
 _OURS: Final = PodMetrics()
@@ -54,6 +56,15 @@ class PodClient(Protocol):
     async def counters(self, pods: Sequence[Address], metrics: PodMetrics = ...) -> dict[str, Counters]:
         """What each pod has counted, by its name. Pods that do not answer, or count nothing known, are left out."""
 
+    async def loads(self, pods: Sequence[Address], metrics: PodMetrics) -> dict[str, Load | str]:
+        """How many requests each pod has counted and works on, by its name, or why it does not tell. Never raises.
+
+        A pod that is left out was not asked: there were too many.
+        """
+
+    async def is_router_at(self, service_ip: str, namespace: str, name: str) -> bool:
+        """Whether a request to the address of the service's active Service is answered by a router."""
+
 
 class NoPodClient:
     """For clusters whose pods cannot be reached from here."""
@@ -73,14 +84,29 @@ class NoPodClient:
         del pods, metrics
         return {}
 
+    async def loads(self, pods: Sequence[Address], metrics: PodMetrics) -> dict[str, Load | str]:
+        """Nothing: nobody was asked."""
+        del pods, metrics
+        return {}
+
+    async def is_router_at(self, service_ip: str, namespace: str, name: str) -> bool:
+        del service_ip, namespace, name
+        return False
+
 
 class HttpPodClient:
-    """Asks each pod by the given way; our own server, for its progress and its metrics, on `port`."""
+    """Asks each pod by the given way; our own server, for its progress and its metrics, on `port`.
+
+    `services` is the way to the addresses of Services; None where they cannot be reached from here.
+    """
 
     can_reach_pods = True
 
-    def __init__(self, way: PodTransport, *, port: int = names.CONTAINER_PORT) -> None:
+    def __init__(
+        self, way: PodTransport, *, services: PodTransport | None = None, port: int = names.CONTAINER_PORT
+    ) -> None:
         self._way = way
+        self._services = services
         self._port = port
         self._smoke_tests = asyncio.Semaphore(_MOST_SMOKE_TESTS)
         self._measurements = asyncio.Semaphore(_MOST_MEASUREMENTS)
@@ -109,6 +135,33 @@ class HttpPodClient:
         )
         return {pod: counters for pod, counters in found.items() if counters is not None}
 
+    async def loads(self, pods: Sequence[Address], metrics: PodMetrics) -> dict[str, Load | str]:
+        return await _each(
+            pods, lambda pod: self._load(pod, metrics), seconds=_METRICS_SECONDS, room=self._measurements
+        )
+
+    async def is_router_at(self, service_ip: str, namespace: str, name: str) -> bool:
+        if self._services is None:
+            return True  # Nobody can tell from here.
+        question = Message("GET", names.SERVICE_PORT, names.ROUTER_PATH, _PROBE_SECONDS)
+        try:
+            status, body = await self._services.send(Address(namespace, name, service_ip), question)
+            answer = json.loads(body) if status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
+            return False
+        return isinstance(answer, dict) and answer.get("service") == f"{namespace}/{name}"
+
+    async def _load(self, pod: Address, metrics: PodMetrics) -> Load | str:
+        try:
+            body = await self._exposition(pod, metrics)
+        except (aiohttp.ClientError, TimeoutError, ValueError, errors.ApiError) as error:
+            return f"does not tell its metrics: {error or type(error).__name__}"
+        found = await asyncio.to_thread(load, body, metrics) if body is not None else None
+        if found is None:
+            counters = " and ".join(metrics.requests) or "any requests"
+            return f"does not count {counters} at {metrics.path}: see spec.predictor.metrics"
+        return found
+
     async def _progress(self, pod: Address) -> dict[str, Any] | None:
         question = Message("GET", self._port, "/startupz", _PROGRESS_SECONDS)
         try:
@@ -133,16 +186,21 @@ class HttpPodClient:
         return fault if then is None else await self._test(then, pod)
 
     async def _counters(self, pod: Address, metrics: PodMetrics) -> Counters | None:
-        port = metrics.port or self._port
-        question = Message("GET", port, metrics.path, _METRICS_SECONDS, most=_LONGEST_METRICS)
         try:
-            status, body = await self._way.send(pod, question)
+            body = await self._exposition(pod, metrics)
         except (aiohttp.ClientError, TimeoutError, ValueError, errors.ApiError):
             return None
-        if status != 200 or len(body) >= question.most:
+        if body is None:
             return None
         # Two megabytes that someone has crafted take longer than the event loop may stand still.
         return await asyncio.to_thread(counters.parse, body.decode(errors="replace"), metrics)
+
+    async def _exposition(self, pod: Address, metrics: PodMetrics) -> bytes | None:
+        """None if the pod has none, or one that is too long. Raises as `PodTransport.send` does."""
+        port = metrics.port or self._port
+        question = Message("GET", port, metrics.path, _METRICS_SECONDS, most=_LONGEST_METRICS)
+        status, body = await self._way.send(pod, question)
+        return body if status == 200 and len(body) < question.most else None
 
 
 async def _each(

@@ -1,5 +1,6 @@
 """`status.autoscaling`: what the autoscaler sees and wants, and what keeps it from having its way. Pure."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -13,11 +14,15 @@ from penstock.status.conditions import Facts
 _WORTH_TELLING: Final = Decimal("0.1")
 
 
+# By the HorizontalPodAutoscaler's own reasons.
+_BOUNDS: Final[Mapping[str, LimitedBy]] = {"TooManyReplicas": "maxReplicas", "TooFewReplicas": "minReplicas"}
+
+
 def autoscaling(facts: Facts) -> AutoscalingStatus | None:
-    """None at a fixed size."""
+    """None at a fixed size that never is zero."""
     seen = facts.seen
     predictor = seen.service.spec.predictor
-    if not predictor.autoscales:
+    if not predictor.autoscales and facts.sleep is None:
         return None
     scaler = seen.autoscaler
     old = seen.service.status.autoscaling
@@ -28,8 +33,10 @@ def autoscaling(facts: Facts) -> AutoscalingStatus | None:
         target=target,
         desired=scaler.desired if scaler else None,
         ready=sum(deployment.ready for deployment in facts.deployments),
+        min_replicas=facts.least.pods if seen.service.spec.autoscaling.schedules else None,
         limited_by=_limited_by(facts, scaler),
         last_scale_time=scaler.last_scale_time if scaler else None,
+        sleep=facts.sleep.status if facts.sleep else None,
     )
 
 
@@ -53,4 +60,4 @@ def _limited_by(facts: Facts, scaler: SeenAutoscaler | None) -> LimitedBy | None
     if Reason.QUOTA_EXCEEDED in reasons:
         return "QuotaExceeded"
     limited = conditions.get("ScalingLimited", ("", "", ""))
-    return "maxReplicas" if limited[:2] == ("True", "TooManyReplicas") else None
+    return _BOUNDS.get(limited[1]) if limited[0] == "True" else None

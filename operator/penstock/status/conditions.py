@@ -11,9 +11,11 @@ from penstock.api.predictor import Predictor
 from penstock.api.v1alpha1 import InferenceServiceSpec
 from penstock.names import ANNOTATION_PAUSED, Condition, Reason
 from penstock.observed.causes import Cause, most_telling
-from penstock.observed.values import Seen, SeenDeployment
+from penstock.observed.values import Seen, SeenAutoscaler, SeenDeployment
 from penstock.rollout.decision import Decision
-from penstock.rollout.replicas import Scale
+from penstock.scaling.replicas import Scale
+from penstock.scaling.schedule import Least
+from penstock.scaling.sleep import NO_ROUTER, Sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +34,29 @@ class Facts:
     decision: Decision
     scale: Scale
     causes: list[Cause]
+    least: Least  # pods
     problem: Problem | None = None
     paused: str | None = None  # the user's reason, when the user said hands off
+    sleep: Sleep | None = None  # of a service that may sleep
+    handover: str | None = None  # what has to go before another autoscaler may come
 
     @cached_property
     def serving(self) -> frozenset[str]:
-        """Pods that answer now: ready by the kubelet *and* behind the active Service."""
+        """Pods that answer now: ready by the kubelet *and* behind the active Service, or behind the routers there."""
         ready = {pod.name for pod in self.seen.pods if pod.could_answer}
+        if self.sleep is not None and self.seen.has_router_slice and self.seen.routers and self.scale.off is None:
+            selected = {slot.value for slot in self.seen.selected_slots}
+            return frozenset(pod.name for pod in self.seen.pods if pod.name in ready and pod.slot in selected)
         return self.seen.endpoints.ready & ready
 
     @property
     def is_serving(self) -> bool:
         return bool(self.serving)
+
+    @property
+    def is_waking(self) -> bool:
+        """Requests are held until its first pod answers."""
+        return self.sleep is not None and self.sleep.status.state == "Waking" and self.sleep.is_redirected
 
     @property
     def deployments(self) -> list[SeenDeployment]:
@@ -134,13 +147,35 @@ def by_type(found: Iterable[meta.Condition]) -> dict[str, meta.Condition]:
 def _ready(facts: Facts) -> StatusAndReason:
     if facts.is_serving:
         return "True", Reason.READY, _proof(facts.seen.service.spec.predictor)
+    if facts.scale.off is Reason.ASLEEP and not facts.seen.routers:
+        return "False", Reason.NO_ROUTER, NO_ROUTER
+    if kept_asleep := _kept_asleep(facts):
+        return "False", Reason.PAUSED_BY_USER, kept_asleep
     if facts.scale.off is not None:
-        return "False", facts.scale.off, _OFF[facts.scale.off]
+        return "True" if facts.scale.off is Reason.ASLEEP else "False", facts.scale.off, _OFF[facts.scale.off]
     if facts.problem is not None:
         return "False", facts.problem.reason, facts.problem.message
+    return _ready_soon(facts)
+
+
+def _kept_asleep(facts: Facts) -> str:
+    """That a service without pods is not to be touched; empty for all others."""
+    is_wanted = any(found.wanted for found in facts.seen.slots.values())
+    sleeps = facts.scale.off is Reason.ASLEEP or (facts.is_waking and not is_wanted)
+    if facts.paused is None or not sleeps:
+        return ""
+    return f"it sleeps, and nothing wakes it: {_hands_off(facts.paused)}"
+
+
+def _ready_soon(facts: Facts) -> StatusAndReason:
+    """While pods are on their way."""
     cause = most_telling(facts.causes, facts.decision.target)
     if cause is not None:
         return "False", cause.reason, f"{cause.object}: {cause.message}"
+    if facts.is_waking and not facts.seen.routers:
+        return "False", Reason.NO_ROUTER, NO_ROUTER
+    if facts.is_waking:
+        return "True", Reason.WAKING, "the first pod is on its way; requests are held until it answers"
     return "False", Reason.WAITING_FOR_PODS, "no pod is ready yet"
 
 
@@ -153,6 +188,7 @@ def _proof(predictor: Predictor) -> str:
 
 
 _OFF = {
+    Reason.ASLEEP: "no pods while nobody asks; the next request wakes it, and is held until a pod answers",
     Reason.SUSPENDED: "spec.suspend is true; set it to false to go on",
     Reason.SCALED_TO_ZERO_BY_USER: "spec.replicas is 0; scale to 1 or more to go on",
 }
@@ -173,22 +209,47 @@ def _progressing(facts: Facts) -> StatusAndReason:
 def _autoscaling_active(facts: Facts) -> StatusAndReason:
     service = facts.seen.service
     if facts.scale.off is not None:
-        return "False", facts.scale.off, _OFF[facts.scale.off]
+        return "False", facts.scale.off, _kept_asleep(facts) or _OFF[facts.scale.off]
     if not service.spec.predictor.autoscales:
         why = "autoscaling is off because maxReplicas is not above minReplicas"
-        return "False", Reason.FIXED_SIZE, f"{_fixed_size(service.spec)}; {why}"
-    scaler = facts.seen.autoscaler
+        return "False", Reason.FIXED_SIZE, f"{_fixed_size(service.spec)}; {why}{_scheduled(facts.least)}"
+    if facts.handover is not None:
+        return "Unknown", Reason.AUTOSCALER_CHANGING, facts.handover
+    status, reason, message = _as_the_autoscaler_says(service.spec, facts.seen.autoscaler)
+    return status, reason, f"{message}{_scheduled(facts.least)}"
+
+
+def _as_the_autoscaler_says(spec: InferenceServiceSpec, scaler: SeenAutoscaler | None) -> StatusAndReason:
+    if spec.autoscaling.provider == "None":
+        return "Unknown", Reason.SCALED_BY_OTHERS, _scaled_by_others(spec.predictor)
     status, _, message = scaler.conditions.get("ScalingActive", ("", "", "")) if scaler else ("", "", "")
     if status == "True":
-        return "True", Reason.READY, f"scaling on {service.spec.predictor.scale_metric}"
+        return "True", Reason.READY, f"scaling on {spec.predictor.scale_metric}"
     if status == "False":
         return "False", Reason.METRIC_MISSING, message
-    return "Unknown", Reason.WAITING_FOR_AUTOSCALER, "the HorizontalPodAutoscaler has not been acted on yet"
+    return "Unknown", Reason.WAITING_FOR_AUTOSCALER, f"{_object(spec)} has not been acted on yet"
+
+
+def _scheduled(least: Least) -> str:
+    """What a schedule adds to the message while it is in force."""
+    if not least.is_scheduled:
+        return ""
+    until = f" until {least.until:%Y-%m-%dT%H:%M:%SZ}" if least.until else ""
+    return f"; at least {_pods(least.pods)} by schedule{until}"
+
+
+def _object(spec: InferenceServiceSpec) -> str:
+    return "KEDA's ScaledObject" if spec.autoscaling.provider == "KEDA" else "the HorizontalPodAutoscaler"
+
+
+def _scaled_by_others(predictor: Predictor) -> str:
+    bounds = f"{predictor.least_awake} to {predictor.replica_limit} pods"
+    return f"whoever writes /scale decides, from {bounds}: spec.autoscaling.provider is None"
 
 
 def _fixed_size(spec: InferenceServiceSpec) -> str:
     """Which number rules, and why."""
-    asked, least = spec.replicas, spec.predictor.min_replicas
+    asked, least = spec.replicas, spec.predictor.least_awake
     if asked is None:
         return f"{_pods(least)} by minReplicas: spec.replicas is not set"
     if asked < least:
@@ -201,10 +262,14 @@ def _pods(number: int) -> str:
     return "1 pod" if number == 1 else f"{number} pods"
 
 
+def _hands_off(why: str) -> str:
+    told = f": {why}" if why else ""
+    return f"the annotation {ANNOTATION_PAUSED} keeps Penstock's hands off{told}"
+
+
 def _reconciling(facts: Facts) -> StatusAndReason:
     if facts.paused is not None:
-        why = f": {facts.paused}" if facts.paused else ""
-        return "False", Reason.PAUSED_BY_USER, f"the annotation {ANNOTATION_PAUSED} keeps Penstock's hands off{why}"
+        return "False", Reason.PAUSED_BY_USER, _hands_off(facts.paused)
     if facts.stalled is not None:
         return "False", facts.stalled[0], facts.stalled[1]
     if _progressing(facts)[0] == "True":

@@ -57,6 +57,7 @@ def status(facts: Facts, now: datetime) -> InferenceServiceStatus:
         components=Components(predictor=_predictor(facts, url)),
         rollout=facts.decision.rollout,
         autoscaling=autoscaling(facts),
+        wake_requested_at=old.wake_requested_at,
         download=_download(seen),
         blocked_by=_blockers(facts, old.blocked_by, now),
     )
@@ -98,7 +99,7 @@ def can_wait(old: InferenceServiceStatus, new: InferenceServiceStatus) -> bool:
 
 def _news(status: InferenceServiceStatus, old: InferenceServiceStatus) -> tuple[object, ...]:
     rollout, before = status.rollout or RolloutStatus(), old.rollout or RolloutStatus()
-    model = status.model_status or ModelStatus()
+    model, sleep = status.model_status or ModelStatus(), status.autoscaling and status.autoscaling.sleep
     # That pods are tested, or the traffic is on its way, is news only if it takes long.
     phase = before.phase if rollout.phase in ("Testing", "Switching") else rollout.phase
     # One pod is what a switch needs that knows of no number.
@@ -108,6 +109,7 @@ def _news(status: InferenceServiceStatus, old: InferenceServiceStatus) -> tuple[
         status.phase,
         [(condition.type, condition.status, condition.reason) for condition in status.conditions],
         [blocker.reason for blocker in status.blocked_by],
+        sleep and sleep.port,  # The routers have to know it before requests are led there.
         (model.transition_status, model.last_failure_info),
         rollout.model_copy(update={**dict.fromkeys(_IN_PASSING), "phase": phase, "latched_replicas": latched}),
     )
@@ -164,7 +166,7 @@ def _phase(facts: Facts) -> Phase:
     if facts.paused is not None:
         return "Paused"
     if facts.scale.off is not None:
-        return "Suspended"
+        return "Asleep" if facts.scale.off is names.Reason.ASLEEP else "Suspended"
     if facts.stalled is not None:
         return "Degraded"
     if facts.is_serving:
@@ -227,7 +229,8 @@ def _transition_status(facts: Facts, *, has_failed: bool) -> TransitionStatus:
         return "InvalidSpec"
     if has_failed:
         return "BlockedByFailedLoad"
-    return "UpToDate" if facts.decision.phase == "Stable" and facts.is_serving else "InProgress"
+    is_there = facts.is_serving or facts.scale.off is names.Reason.ASLEEP
+    return "UpToDate" if facts.decision.phase == "Stable" and is_there else "InProgress"
 
 
 def _target_state(facts: Facts, *, has_failed: bool) -> ModelState:

@@ -95,7 +95,9 @@ class Reflector:
                 if self.kind is RESOURCE_QUOTA and isinstance(error, errors.ApiError) and error.status == 403:
                     # A plan without them is better than one with those of yesterday.
                     self._without()
-                if not self._is_waited_for and failures >= _PATIENCE:
+                # No answer at all says nothing of this kind, or of this namespace.
+                is_refused = isinstance(error, errors.ApiError)
+                if not self._is_waited_for and is_refused and failures >= _PATIENCE:
                     self.is_synced.set()
                 if isinstance(error, errors.ApiError) and not isinstance(error, errors.Throttled):
                     # Whatever the server means by it, a fresh list is right.

@@ -20,9 +20,20 @@ from penstock.api.v1alpha1 import InferenceService
 from penstock.capacity import placement, quota, requests
 from penstock.capacity.free import Capacity
 from penstock.desired.metadata import controller, is_service
-from penstock.kinds import CHILDREN, ENDPOINT_SLICE, INFERENCE_SERVICE, NODE, POD, RESOURCE_QUOTA, Kind, Manifest
+from penstock.kinds import (
+    CHILDREN,
+    ENDPOINT_SLICE,
+    INFERENCE_SERVICE,
+    NODE,
+    POD,
+    RESOURCE_QUOTA,
+    ROUTER_SLICE,
+    SCALED_OBJECT,
+    Kind,
+    Manifest,
+)
 from penstock.observed import parse
-from penstock.observed.values import Endpoints, SeenPod
+from penstock.observed.values import Endpoints, Router, SeenPod
 from penstock.watch.capacity_waiters import CapacityWaiters
 
 
@@ -77,6 +88,8 @@ class Store:
     _known: dict[ObjectId, _Known] = field(default_factory=dict)
     _services: dict[Key, bytes] = field(default_factory=dict)
     _moving: set[Key] = field(default_factory=set)
+    _sleepers: set[Key] = field(default_factory=set)  # services that may sleep, or did
+    _routers: dict[ObjectId, tuple[Router, ...]] = field(default_factory=dict)  # by the slice that lists them
     _children: defaultdict[str, dict[tuple[str, str], Child]] = field(default_factory=lambda: defaultdict(dict))
     _pods: defaultdict[Key, dict[str, SeenPod]] = field(default_factory=lambda: defaultdict(dict))
     _endpoints: defaultdict[Key, dict[str, Endpoints]] = field(default_factory=lambda: defaultdict(dict))
@@ -130,6 +143,11 @@ class Store:
             lasting=frozenset().union(*(each.lasting for each in slices)),
         )
 
+    @property
+    def routers(self) -> tuple[Router, ...]:
+        """Those that are ready, in the order of their names."""
+        return tuple(sorted({each for listed in self._routers.values() for each in listed}, key=lambda each: each.name))
+
     def numbers(self) -> Counter[str]:
         """How many objects of each kind are known."""
         return Counter(known.kind for known in self._known)
@@ -176,7 +194,8 @@ class Store:
     def _put(self, kind: Kind, identity: ObjectId, obj: Manifest, known: _Known) -> set[Key]:
         if kind is INFERENCE_SERVICE:
             return self._put_service(Key(identity.namespace, identity.name), obj)
-        if kind in CHILDREN:
+        # Those of the cluster's own controller list pods, and bear our labels too: it copies the Service's.
+        if kind in CHILDREN and (kind is not ENDPOINT_SLICE or known.owner):
             return self._put_child(kind, known, obj)
         if kind is NODE:
             return self._woken_by_node(is_changed=self.capacity.put_node(placement.project_node(obj)))
@@ -187,7 +206,7 @@ class Store:
             return self._put_pod(known.service, obj)
         if kind is ENDPOINT_SLICE and known.service is not None:
             return self._put_endpoints(known.service, identity.name, obj)
-        return set()
+        return self._put_routers(identity, parse.routers(obj)) if kind is ROUTER_SLICE else set()
 
     def _put_service(self, key: Key, obj: Manifest) -> set[Key]:
         metadata = {name: obj["metadata"][name] for name in _SERVICE_METADATA if name in obj["metadata"]}
@@ -195,9 +214,18 @@ class Store:
         if self._services.get(key) == body:
             return set()
         self._services[key] = body
+        # One that never will again may lead to the routers still.
+        told = ((obj.get("status") or {}).get("autoscaling") or {}).get("sleep")
+        may_sleep = told is not None or (obj["spec"].get("autoscaling") or {}).get("scaleToZero") is not None
+        (self._sleepers.add if may_sleep else self._sleepers.discard)(key)
         phase = ((obj.get("status") or {}).get("rollout") or {}).get("phase")
         (self._moving.discard if phase in _AT_REST else self._moving.add)(key)
         return {key}
+
+    def _put_routers(self, identity: ObjectId, listed: tuple[Router, ...]) -> set[Key]:
+        before = self._routers.get(identity, ())
+        self._routers[identity] = listed
+        return set() if listed == before else set(self._sleepers)
 
     def _put_child(self, kind: Kind, known: _Known, obj: Manifest) -> set[Key]:
         metadata = obj["metadata"]
@@ -234,6 +262,7 @@ class Store:
             key = Key(identity.namespace, identity.name)
             self._services.pop(key, None)
             self._moving.discard(key)
+            self._sleepers.discard(key)
             self.waiting_for_room.discard(key)
         elif identity.kind == POD.name:
             changed = self.capacity.drop_pod((identity.namespace, identity.name))
@@ -243,7 +272,10 @@ class Store:
             concerned |= self._woken_by_node(is_changed=self.capacity.drop_node(identity.name))
         elif identity.kind == RESOURCE_QUOTA.name:
             self.capacity.drop_quota(identity.namespace, identity.name)
-        elif identity.kind == ENDPOINT_SLICE.name:
+        elif identity.kind == ROUTER_SLICE.name:
+            self._routers.pop(identity, None)
+            concerned |= self._sleepers
+        elif identity.kind == ENDPOINT_SLICE.name and not known.owner:
             _discard(self._endpoints, known.service, identity.name)
         else:
             _discard(self._children, known.owner, (identity.kind, identity.name))
@@ -279,9 +311,13 @@ def identify(kind: Kind, obj: Manifest) -> ObjectId:
 
 
 def _owner(metadata: Manifest) -> str:
-    """The UID of the service that controls the object; empty if none does."""
+    """The UID of the service that controls the object, or of the ScaledObject; empty if none does.
+
+    KEDA puts the labels of a ScaledObject on the autoscaler that it makes, so the watch for our labels shows it.
+    """
     owner = controller(metadata)
-    return owner["uid"] if owner is not None and is_service(owner) else ""
+    is_known = owner is not None and (is_service(owner) or owner["kind"] == SCALED_OBJECT.name)
+    return owner["uid"] if owner is not None and is_known else ""
 
 
 def _known(kind: Kind, obj: Manifest, version: int) -> _Known:
