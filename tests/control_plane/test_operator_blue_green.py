@@ -55,7 +55,7 @@ def leads_to(objects: Objects, name: str) -> str:
 def serving(objects: Objects, name: str, tag: str) -> Manifest:
     """The service, when nothing is on its way and this image serves. Raises AssertionError."""
     found = objects.service(name)
-    in_phase(objects, name, "Stable")
+    assert found.get("status", {}).get("rollout", {}).get("phase") == "Stable", found.get("status")
     assert_condition(found, "Ready", "True")
     assert_condition(found, "Stalled", "False")
     assert found["status"]["observedGeneration"] == found["metadata"]["generation"]

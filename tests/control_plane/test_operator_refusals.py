@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from penstock.kinds import AUTOSCALER, DEPLOYMENT, POD, RESOURCE_QUOTA
 
-from tests.control_plane.objects import Manifest, Objects, Refused, assert_condition, blockers
+from tests.control_plane.objects import REPLICA_SET, Manifest, Objects, Refused, assert_condition, blockers
 from tests.control_plane.operator_process import Operator
 from tests.control_plane.waiting import eventually
 
@@ -91,8 +91,9 @@ def test_a_refused_fragment_stalls_with_the_servers_words_and_touches_nothing(
 
     objects.patch(DEPLOYMENT, f"{name}-blue", {"spec": {"replicas": 0}})
     eventually(lambda: assert_replicas(objects, name, 1))
-    # Ready may still be what it was before the Deployment was scaled to nothing.
-    running = eventually(lambda: assert_one_other_pod(objects, name, running))
+    # The pod is another one only where the Deployment's controller saw the size of nothing before the operator did.
+    eventually(lambda: assert_settled(objects, name, 1))
+    running = pods(objects, name)
     eventually(lambda: assert_condition(objects.service(name), "Ready", "True"))
 
     kept = {field: before["spec"]["predictor"][field] for field in ("model", "tolerations")}
@@ -101,11 +102,13 @@ def test_a_refused_fragment_stalls_with_the_servers_words_and_touches_nothing(
     assert pods(objects, name) == running
 
 
-def assert_one_other_pod(objects: Objects, name: str, before: set[str]) -> set[str]:
-    found = pods(objects, name)
-    assert len(found) == 1
-    assert not found & before
-    return found
+def assert_settled(objects: Objects, name: str, replicas: int) -> None:
+    """The controllers of the Deployment and of its ReplicaSet have seen them as they are, and these pods are all."""
+    sets = objects.all(REPLICA_SET, f"serving.penstock.dev/inferenceservice={name}")
+    for each in [objects.get(DEPLOYMENT, f"{name}-blue"), *sets]:
+        assert each["status"].get("observedGeneration") == each["metadata"]["generation"]
+        assert each["status"].get("readyReplicas", 0) == replicas
+    assert len(pods(objects, name)) == replicas
 
 
 def assert_replicas(objects: Objects, name: str, replicas: int) -> None:
