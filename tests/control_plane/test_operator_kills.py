@@ -1,32 +1,30 @@
 """An operator that is killed between any two of its writes: whoever comes next brings it to the same end."""
 
-import asyncio
-import gc
-import json
 import random
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from penstock.controller import run
-from penstock.controller.settings import Settings
-from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE, LEASE, Kind
-from penstock.kube.api_server import ApiServer, connect
-from penstock.kube.throttle import TokenBucket
-from penstock.kube.workqueue import WorkQueue
-from penstock.metrics import Metrics, Snapshot
-from penstock.pods.client import NoPodClient
-from penstock.watch.reflector import Reflector
-from penstock.watch.store import Key, Store
+from penstock.kinds import DEPLOYMENT, INFERENCE_SERVICE
 
 from tests.control_plane.audit import Audit
 from tests.control_plane.gateway import Gateway
-from tests.control_plane.objects import OWNED, Manifest, Objects, assert_condition, image
+from tests.control_plane.mortal import (
+    LEAVES_SOCKETS,
+    Operators,
+    after_every_write,
+    by_chance,
+    lasting,
+    live_through,
+    outcome,
+)
+from tests.control_plane.objects import Manifest, Objects, assert_condition, image
 from tests.control_plane.operator_process import Installation, Operator
 from tests.control_plane.waiting import eventually
+
+pytestmark = LEAVES_SOCKETS
 
 KILLS = 50
 AT_ONCE = 6  # services that live through the scenario together
@@ -93,11 +91,8 @@ A_GATEWAY = {"gateway": {"parentRefs": [{"name": "public", "namespace": "gateway
 COMPARED = {**AT_A_GATE, "abTest": {"header": {"name": "x-arm", "value": "b"}, "durationSeconds": 1}}
 
 
-def two_slots(
-    objects: Objects, names: list[str], *, straight: Manifest, waiting: Manifest, networking: Manifest
-) -> None:
+def two_slots(objects: Objects, name: str, *, straight: Manifest, waiting: Manifest, networking: Manifest) -> None:
     """A first deployment, an update, a revision that never comes up, one that is aborted, and one more."""
-    (name,) = names
 
     def phase(expected: str) -> None:
         found = objects.service(name).get("status", {})
@@ -119,118 +114,11 @@ def two_slots(
     step("Stable", "4", straight)
 
 
-def outcome(objects: Objects, name: str) -> dict[str, Any]:
-    """Everything that the operator wrote, without what differs from life to life: names, UIDs, times, versions."""
-    found = {
-        f"{kind} {child['metadata']['name']}": _written(child)
-        for kind in OWNED
-        for child in objects.all(kind, f"serving.penstock.dev/inferenceservice={name}")
-    }
-    service = objects.service(name)
-    found["InferenceService"] = {"spec": service["spec"], "status": service["status"]}
-    text = json.dumps(found, sort_keys=True).replace(name, "NAME")
-    anonymous: dict[str, Any] = json.loads(re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|-[a-z0-9]{5}(?=\")", "TIME", text))
-    # The HPA speaks of its own last look at the metric, and the failure of the pod that happened to be first.
-    for changeable in ("autoscaling", "modelStatus", "conditions"):
-        anonymous["InferenceService"]["status"].pop(changeable, None)
-    # That an action was carried out is remembered in any case; when and how, by the status alone.
-    for forgettable in ("message", "time"):
-        anonymous["InferenceService"]["status"]["rollout"].get("lastAction", {}).pop(forgettable, None)
-    return anonymous
-
-
-def _written(child: Manifest) -> Manifest:
-    labels, annotations = child["metadata"]["labels"], dict(child["metadata"].get("annotations", {}))
-    for mark in ("penstock.dev/applied", "deployment.kubernetes.io/revision"):
-        annotations.pop(mark, None)
-    rest: Manifest = {key: child[key] for key in ("spec", "data", "revision") if key in child}
-    for key in ("clusterIP", "clusterIPs"):
-        rest.get("spec", {}).pop(key, None)
-    return {"labels": labels, "annotations": annotations, **rest}
-
-
-class Fuse:
-    """Ends a life at its n-th write: before it is sent, or before its answer is heard. One write at a time."""
-
-    def __init__(self, writes: float, *, is_sent: bool) -> None:
-        self._left = writes
-        self._is_sent = is_sent
-        self._turn = asyncio.Lock()
-        self.blown = asyncio.Event()
-
-    async def write(self, make: Callable[[], Any]) -> Any:
-        async with self._turn:
-            self._left -= 1
-            if self._left > 0:
-                return await make()
-            if self._is_sent:
-                await make()
-            self.blown.set()
-            return await asyncio.Future()  # The dead hear no answer, and keep their turn.
-
-
-class MortalServer(ApiServer):
-    def __init__(self, server: ApiServer, fuse: Fuse) -> None:
-        self.__dict__.update(server.__dict__)
-        self._fuse = fuse
-
-    async def _write(self, verb: str, kind: Kind, *args: Any, **options: Any) -> Manifest:
-        if kind is LEASE:
-            return await super()._write(verb, kind, *args, **options)
-        written: Manifest = await self._fuse.write(
-            lambda: super(MortalServer, self)._write(verb, kind, *args, **options)
-        )
-        return written
-
-
-class AlwaysLeading:
-    is_leader = True
-
-
-async def live(installation: Installation, fuse: Fuse, stop: asyncio.Event) -> None:
-    """One life of an operator, as `penstock run` without its shell; ends like a SIGKILL: nothing is tidied up."""
-    settings = Settings(namespaces=installation.namespaces)
-    store = Store()
-    metrics = Metrics(lambda: Snapshot(is_leader=True, queue_depth=0, services_by_phase={}, objects_by_kind={}))
-    queue: WorkQueue[Key] = WorkQueue()
-    async with connect(metrics, TokenBucket(200, 400), str(installation.kubeconfig)) as server:
-        parts = run.Parts(settings, store, queue, metrics, MortalServer(server, fuse))
-        services = Reflector(
-            parts.server,
-            store,
-            INFERENCE_SERVICE,
-            enqueue=parts.enqueue_now,
-            metrics=metrics,
-            namespace=installation.namespace,
-        )
-        reflectors = [*run._reflectors(parts), services]
-        leading = run._lead(parts, AlwaysLeading(), reflectors, NoPodClient())  # type: ignore[arg-type]
-        tasks = [asyncio.ensure_future(each) for each in (*(r.run() for r in reflectors), leading)]
-        ends = [asyncio.ensure_future(each.wait()) for each in (fuse.blown, stop)]
-        await asyncio.wait([*tasks, *ends], return_when=asyncio.FIRST_COMPLETED)
-        for task in (*tasks, *ends):
-            task.cancel()
-        await asyncio.gather(*tasks, *ends, return_exceptions=True)
-
-
-async def lives(installation: Installation, chance: random.Random | None, stop: asyncio.Event) -> int:
-    """Operators one after the other until told to stop; how many were killed. Without `chance`, one that lives on."""
-    kills = 0
-    while not stop.is_set():
-        writes = chance.randint(1, 5) if chance else float("inf")
-        fuse = Fuse(writes, is_sent=bool(chance and chance.random() < 0.5))
-        await live(installation, fuse, stop)
-        kills += fuse.blown.is_set()
-    return kills
-
-
-# The dead leave their sockets open.
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <(socket|ssl):pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 async def test_fifty_kills_change_nothing_about_the_outcome(
     own_installation: Installation, own_objects: Objects
 ) -> None:
-    untouched = await _run(own_installation, own_objects, ["calm"], None)
+    operators = Operators(own_installation)
+    untouched = await live_through(operators, lambda: scenario(own_objects, ["calm"]), lasting)
     expected = outcome(own_objects, "calm")
     assert untouched == 0
 
@@ -240,26 +128,12 @@ async def test_fifty_kills_change_nothing_about_the_outcome(
     while kills < KILLS:
         names = [f"killed-{number + offset}" for offset in range(AT_ONCE)]
         number += AT_ONCE
-        kills += await _run(own_installation, own_objects, names, chance)
+        kills += await live_through(operators, partial(scenario, own_objects, names), partial(by_chance, chance))
         for name in names:
             assert outcome(own_objects, name) == expected
     print(f"{kills} kills, {number} services")
-    gc.collect()  # Their sockets are to be found here, not in somebody else's test.
 
 
-class AfterEveryWrite(random.Random):
-    """No chance at all: each life makes one write, and is dead before it hears of it."""
-
-    def randint(self, a: int, b: int) -> int:
-        del a, b
-        return 1
-
-    def random(self) -> float:
-        return 0.0
-
-
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <(socket|ssl):pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize(
     ("straight", "waiting", "networking"),
     [
@@ -272,35 +146,18 @@ class AfterEveryWrite(random.Random):
 async def test_a_kill_after_every_single_write_of_a_rollout_changes_nothing_about_its_end(
     own_installation: Installation, own_objects: Objects, straight: Manifest, waiting: Manifest, networking: Manifest
 ) -> None:
-    rollouts = partial(two_slots, straight=straight, waiting=waiting, networking=networking)
+    operators = Operators(own_installation)
+    rollouts = partial(two_slots, own_objects, straight=straight, waiting=waiting, networking=networking)
     gateway = Gateway(own_objects).start()
     try:
-        assert await _run(own_installation, own_objects, ["calm"], None, rollouts) == 0
-        kills = await _run(own_installation, own_objects, ["killed"], AfterEveryWrite(), rollouts)
+        assert await live_through(operators, partial(rollouts, "calm"), lasting) == 0
+        kills = await live_through(operators, partial(rollouts, "killed"), after_every_write)
     finally:
         gateway.stop()
     print(f"{kills} kills")
     assert kills > 30
     assert outcome(own_objects, "killed") == outcome(own_objects, "calm")
     assert gateway.led_nowhere == []
-    gc.collect()  # Their sockets are to be found here, not in somebody else's test.
-
-
-async def _run(
-    installation: Installation,
-    objects: Objects,
-    names: list[str],
-    chance: random.Random | None,
-    live_through: Callable[[Objects, list[str]], None] = scenario,
-) -> int:
-    stop = asyncio.Event()
-    operators = asyncio.ensure_future(lives(installation, chance, stop))
-    try:
-        await asyncio.to_thread(live_through, objects, names)
-    finally:
-        stop.set()
-        kills = await operators
-    return kills
 
 
 @pytest.fixture
