@@ -7,8 +7,10 @@ import argparse
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
+
+from penstock import logs
 
 NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 
@@ -21,6 +23,11 @@ class ProcessSettings(BaseModel):
     """The base of all that can be set for one of the processes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    log_level: logs.Level = Field(default="info", description="debug, info, warning or error.")
+    log_format: logs.Format = Field(
+        default="auto", description="json, console, or auto: console on a terminal, else json."
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Self:

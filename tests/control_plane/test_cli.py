@@ -18,7 +18,7 @@ import pytest
 import yaml
 from aiohttp import web
 from penstock.cli import main
-from penstock.kinds import INFERENCE_SERVICE
+from penstock.kinds import INFERENCE_SERVICE, VERTICAL_AUTOSCALER
 
 from tests.control_plane.fault_proxy import FaultProxy
 from tests.control_plane.objects import MODEL, TOLERATION, Manifest, Objects
@@ -276,6 +276,25 @@ def test_explain_says_what_is_in_the_way_and_what_to_do(cli: Cli, objects: Objec
     assert what == "- the rollout is RolledBack: bbb was given up"
     assert f"`penstock retry {name} -n {objects.namespace}` tries revision bbb again" in way_out
     assert set(cli("explain", name, "-o", "json").data) == {"verdict", "findings"}
+
+
+def test_explain_has_what_a_vertical_autoscaler_recommends(cli: Cli, objects: Objects, name: str) -> None:
+    objects.serve(name, autoscaling={"vertical": {"mode": "Off"}}, model={"resources": {"requests": {"cpu": "2"}}})
+    report(objects, name, phase="Stable")
+    assert "vertical" not in cli("explain", name).out
+    recommended = {"containerName": "model", "target": {"cpu": "900m", "memory": "3Gi"}}
+    objects.create(
+        {
+            "apiVersion": VERTICAL_AUTOSCALER.api_version,
+            "kind": VERTICAL_AUTOSCALER.name,
+            "metadata": {"name": name, "namespace": objects.namespace},
+            "spec": {"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}},
+        }
+    )
+    status = {"status": {"recommendation": {"containerRecommendations": [recommended]}}}
+    objects.patch(VERTICAL_AUTOSCALER, name, status, subresource="status")
+    said = "recommends cpu 900m, memory 3Gi for container model, which requests cpu 2 (mode Off: changes nothing)"
+    assert f"- vertical autoscaler: {said}" in cli("explain", name).out
 
 
 def test_restart_asks_for_a_new_revision_of_the_same_spec(cli: Cli, objects: Objects, name: str) -> None:

@@ -58,8 +58,8 @@ that both have, or expect the number of pods to stand still until it is over.
 
 Several series of one name, such as one for each model or engine, are summed; so are the names of one field here. Triton
 serves its metrics on port 8002. SGLang needs `--enable-metrics`; with its priority scheduling it counts each waiting
-request twice. TGI, TEI and SGLang have a series only once it was used: until then it counts as 0. The sources, each at
-the version that was read:
+request twice. TGI, TEI and SGLang have a series only once it was used: until then it counts as 0. The preset of vLLM
+was run on vLLM 0.32.0 for CPUs. The sources, each at the version that was read:
 
 {sources}
 ## Settings

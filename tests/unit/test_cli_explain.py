@@ -24,6 +24,7 @@ from penstock.cli.explain import Explanation, Finding, explain
 from penstock.cli.main import _parser
 from penstock.cli.phases import PHASE_ENDS, Case
 from penstock.cli.ways_out import NEED_NOTHING, WAYS_OUT
+from penstock.kinds import Manifest
 from penstock.names import Reason
 
 from tests.builders import T0, a_service, at, rolled_back, stable_at, under_way
@@ -227,6 +228,43 @@ def test_one_that_nothing_wakes_is_not_told_that_a_request_would() -> None:
     asleep = AutoscalingStatus(metric="rps", target=100, sleep=sleep)
     found = explained(None, condition("Ready", "False", "NoRouter"), autoscaling=asleep)
     assert [finding.way_out for finding in found.findings if finding.what.startswith("sleep")] == [""]
+
+
+VERTICAL = {
+    "status": {
+        "recommendation": {
+            "containerRecommendations": [{"containerName": "model", "target": {"memory": "3Gi", "cpu": "900m"}}]
+        }
+    }
+}
+
+
+def of_vertical(mode: str, vertical: Manifest | None, **requests: str) -> list[str]:
+    service = a_service(
+        model={"resources": {"requests": requests}},
+        autoscaling={"vertical": {"mode": mode}},
+        status=InferenceServiceStatus(observed_generation=3, conditions=[READY]),
+    )
+    found = explain(objects.service(service.to_dict()), at(60), vertical).findings
+    return [finding.what for finding in found if finding.what.startswith("vertical")]
+
+
+def test_what_a_vertical_autoscaler_recommends_stands_beside_what_is_requested() -> None:
+    (found,) = of_vertical("Off", VERTICAL, cpu="2", memory="8Gi")
+    assert found == (
+        "vertical autoscaler: recommends cpu 900m, memory 3Gi for container model, which requests cpu 2, memory 8Gi "
+        "(mode Off: changes nothing)"
+    )
+    (found,) = of_vertical("Initial", VERTICAL)
+    assert found.endswith("which requests nothing (mode Initial: sets it in new pods)")
+    (found,) = of_vertical("Recreate", VERTICAL)
+    assert found.endswith("(mode Recreate: sets it)")
+
+
+def test_a_vertical_autoscaler_that_says_nothing_yet_is_told() -> None:
+    said = "vertical autoscaler: no recommendation yet (mode Off: changes nothing)"
+    assert of_vertical("Off", {}) == of_vertical("Off", {"status": {"recommendation": None}}) == [said]
+    assert of_vertical("Off", None) == []
 
 
 @pytest.mark.parametrize(("status", "reason"), [("False", "MetricMissing"), ("Unknown", "WaitingForAutoscaler")])

@@ -53,8 +53,8 @@ clusters: [{{name: nowhere, cluster: {{server: "https://127.0.0.1:1"}}}}]
 
 
 def test_the_operator_loads_no_command() -> None:
-    found = loaded("import penstock.cli.main, penstock.cli.run")
+    found = loaded("import penstock.cli.main, penstock.cli.process")
     assert not {module for module in found if module.startswith("penstock.cli.")} - {
         "penstock.cli.main",
-        "penstock.cli.run",
+        "penstock.cli.process",
     }

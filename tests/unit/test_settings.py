@@ -69,7 +69,7 @@ def test_a_bad_value_is_refused_by_variable_flag_bound_and_value() -> None:
 
 
 def test_every_bad_value_has_its_line() -> None:
-    workers, level = complaints({"PENSTOCK_WORKERS": "many", "PENSTOCK_LOG_LEVEL": "loud"})
+    level, workers = complaints({"PENSTOCK_WORKERS": "many", "PENSTOCK_LOG_LEVEL": "loud"})
     assert workers.startswith("PENSTOCK_WORKERS (--workers)")
     assert "'debug', 'info', 'warning' or 'error'" in level
 

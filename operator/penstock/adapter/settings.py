@@ -4,7 +4,6 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from penstock import logs
 from penstock.environment import NAME, ProcessSettings, split
 
 
@@ -34,7 +33,3 @@ class Settings(ProcessSettings):
     )
     port: int = Field(default=8443, ge=1, le=65535, description="Port of the metrics API, over TLS.")
     metrics_port: int = Field(default=8080, ge=1, le=65535, description="Port of /healthz, /readyz and /metrics.")
-    log_level: logs.Level = Field(default="info", description="debug, info, warning or error.")
-    log_format: logs.Format = Field(
-        default="auto", description="json, console, or auto: console on a terminal, else json."
-    )

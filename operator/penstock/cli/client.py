@@ -9,7 +9,14 @@ from penstock import errors, names
 from penstock.cli import kubeconfig, objects
 from penstock.cli.connection import Connection
 from penstock.cli.objects import Service, SlotPods
-from penstock.kinds import CONTROLLER_REVISION, DEPLOYMENT, INFERENCE_SERVICE, Kind, Manifest
+from penstock.kinds import (
+    CONTROLLER_REVISION,
+    DEPLOYMENT,
+    INFERENCE_SERVICE,
+    VERTICAL_AUTOSCALER,
+    Kind,
+    Manifest,
+)
 from penstock.names import Slot
 
 # What a user wrote is told apart from what the operator did.
@@ -60,6 +67,13 @@ class Client:
     def revisions(self, name: str) -> list[Manifest]:
         """The service's ControllerRevisions."""
         return self._children(CONTROLLER_REVISION, name)
+
+    def vertical_autoscaler(self, name: str) -> Manifest | None:
+        """None where there is none, or where the user may not read it."""
+        try:
+            return self._call("GET", VERTICAL_AUTOSCALER, name)
+        except (errors.NotFound, errors.Rejected):
+            return None
 
     def _children(self, kind: Kind, name: str) -> list[Manifest]:
         items: list[Manifest] = self._call("GET", kind, query={"labelSelector": f"{names.LABEL_SERVICE}={name}"})[

@@ -96,7 +96,9 @@ def _look(call: Call) -> Shown:
 
 
 def _explain(call: Call) -> int:
-    found = explain(call.client.service(call.name), clock.now())
+    service = call.client.service(call.name)
+    vertical = call.client.vertical_autoscaler(call.name) if service.vertical_mode else None
+    found = explain(service, clock.now(), vertical)
     if call.is_for_programs:
         call.screen.dump(found.document())
     else:

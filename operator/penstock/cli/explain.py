@@ -1,4 +1,6 @@
-"""Why a service is not Ready, what it waits for, and what would unblock it: sentences from its status alone. Pure.
+"""Why a service is not Ready, what it waits for, and what would unblock it: sentences from its status. Pure.
+
+What a vertical autoscaler recommends is no part of that; it comes from that autoscaler's own object.
 
 The sentences themselves are in ways_out.py, by reason, and in phases.py, by the rollout's phase.
 """
@@ -15,6 +17,7 @@ from penstock.cli.objects import Service, condition
 from penstock.cli.phases import PHASE_ENDS, Case
 from penstock.cli.status import outcome, pending_action
 from penstock.cli.ways_out import NEED_NOTHING, WAYS_OUT
+from penstock.kinds import Manifest
 from penstock.names import Condition, Reason
 
 _NOBODY: Final = "Is the operator running, and does it serve this namespace?"
@@ -41,7 +44,8 @@ class Explanation:
         return {"verdict": self.verdict, "findings": findings}
 
 
-def explain(service: Service, now: datetime) -> Explanation:
+def explain(service: Service, now: datetime, vertical: Manifest | None = None) -> Explanation:
+    """`vertical` is the service's VerticalPodAutoscaler, where it has one."""
     words = _Words(service)
     if not service.status.conditions:
         return Explanation(f"{words.where} has no status yet.", (Finding("no operator has looked at it", _NOBODY),))
@@ -50,6 +54,7 @@ def explain(service: Service, now: datetime) -> Explanation:
         *_troubles(service, words, now),
         *_rollout(service, words, now),
         *_scaling(service, now),
+        *_vertical(service, vertical),
         *_action(service, now),
     ]
     return Explanation(_verdict(service, words, now), tuple(found))
@@ -145,6 +150,11 @@ def _scaling(service: Service, now: datetime) -> Iterator[Finding]:
     found = [f"{what}: {text}" for what, text in told if text]
     for number, text in enumerate(found, start=1):
         yield Finding(text, scaling.way_out(service) if number == len(found) else "")
+
+
+def _vertical(service: Service, vertical: Manifest | None) -> Iterator[Finding]:
+    if vertical is not None and service.vertical_mode is not None:
+        yield Finding(f"vertical autoscaler: {scaling.of_vertical(service, vertical)}")
 
 
 def _action(service: Service, now: datetime) -> Iterator[Finding]:

@@ -22,20 +22,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     arguments = _parser(next(iter(words), "")).parse_args(words)
     if arguments.command == "run":
-        from penstock.cli import run  # noqa: PLC0415
-
-        return run.carry_out(arguments)
+        return _run(arguments)
     if arguments.command == "metrics-adapter":
-        from penstock.cli import metrics_adapter  # noqa: PLC0415
-
-        return metrics_adapter.carry_out(arguments)
+        return _metrics_adapter(arguments)
     if arguments.command == "router":
-        from penstock.cli import router  # noqa: PLC0415
-
-        return router.carry_out(arguments)
+        return _router(arguments)
     from penstock.cli import commands  # noqa: PLC0415
 
     return commands.carry_out(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from penstock.cli import process  # noqa: PLC0415
+    from penstock.controller.run import NotInstalled, run  # noqa: PLC0415
+    from penstock.controller.settings import Settings  # noqa: PLC0415
+    from penstock.kube.leader import LeaseLost  # noqa: PLC0415
+
+    return process.carry_out(arguments, Settings, run, ends=(NotInstalled, LeaseLost))
+
+
+def _metrics_adapter(arguments: argparse.Namespace) -> int:
+    from penstock import errors  # noqa: PLC0415
+    from penstock.adapter.run import run  # noqa: PLC0415
+    from penstock.adapter.settings import Settings  # noqa: PLC0415
+    from penstock.cli import process  # noqa: PLC0415
+
+    return process.carry_out(arguments, Settings, run, ends=(errors.ApiError, errors.Unreachable))
+
+
+def _router(arguments: argparse.Namespace) -> int:
+    from penstock import errors  # noqa: PLC0415
+    from penstock.cli import process  # noqa: PLC0415
+    from penstock.router.run import run  # noqa: PLC0415
+    from penstock.router.settings import Settings  # noqa: PLC0415
+
+    return process.carry_out(arguments, Settings, run, ends=(errors.ApiError, errors.Unreachable))
 
 
 def _parser(command: str = "") -> argparse.ArgumentParser:

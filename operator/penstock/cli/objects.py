@@ -5,6 +5,7 @@ types and defaults here with those of penstock.api.
 """
 
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from typing import Any, TypeVar, get_args, get_origin
@@ -154,6 +155,20 @@ class Service:
     @property
     def rollout(self) -> Rollout:
         return self.status.rollout or Rollout()
+
+    @property
+    def vertical_mode(self) -> str | None:
+        """What a vertical autoscaler does with its pods; None if it is to have none."""
+        vertical = ((self.source.get("spec") or {}).get("autoscaling") or {}).get("vertical")
+        return None if vertical is None else str(vertical.get("mode", "Off"))
+
+    @property
+    def requests(self) -> Mapping[str, Any]:
+        """What the serving container is said to request."""
+        predictor = (self.source.get("spec") or {}).get("predictor") or {}
+        container: Manifest = predictor.get("model") or next(iter(predictor.get("containers") or ()), {})
+        found: Mapping[str, Any] = (container.get("resources") or {}).get("requests") or {}
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """What a service's autoscaling and its sleep are about, in words. Pure."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from penstock.cli.layout import relative
 from penstock.cli.objects import Autoscaling, Service, Sleep, condition
+from penstock.kinds import Manifest
 from penstock.names import Condition, Reason
 
 # Where an autoscaler has no say: there is a fixed number of pods, or none.
@@ -12,6 +14,7 @@ _NO_SAY: Final = (Reason.FIXED_SIZE, Reason.ASLEEP, Reason.SUSPENDED, Reason.SCA
 _WAKES: Final = (
     "Any request to its URL wakes it, and is held until a pod answers. kubectl port-forward needs a pod: it cannot."
 )
+_SETS: Final = {"Off": "changes nothing", "Initial": "sets it in new pods"}
 _MORE: Final = {
     "maxReplicas": "Raise spec.predictor.maxReplicas if it is to have more pods.",
     "minReplicas": "Lower spec.predictor.minReplicas, or the schedule's, if it is to have fewer pods.",
@@ -39,6 +42,22 @@ def of_sleep(service: Service, now: datetime) -> str:
     told = f": {sleep.message}" if sleep.message else ""
     quiet = f"; quiet since {relative(sleep.quiet_since, now)}" if sleep.quiet_since else ""
     return f"{sleep.state}{since}{told}{quiet}{_last_wake(sleep)}"
+
+
+def of_vertical(service: Service, vertical: Manifest) -> str:
+    """What it recommends for the serving container, beside what that requests."""
+    recommendation = (vertical.get("status") or {}).get("recommendation") or {}
+    # The operator's policy leaves out all other containers.
+    recommended = next(iter(recommendation.get("containerRecommendations") or ()), None)
+    mode = f"mode {service.vertical_mode}: {_SETS.get(service.vertical_mode or '', 'sets it')}"
+    if recommended is None:
+        return f"no recommendation yet ({mode})"
+    container, target = recommended["containerName"], _amounts(recommended.get("target") or {})
+    return f"recommends {target} for container {container}, which requests {_amounts(service.requests)} ({mode})"
+
+
+def _amounts(found: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {amount}" for name, amount in sorted(found.items())) or "nothing"
 
 
 def way_out(service: Service) -> str:

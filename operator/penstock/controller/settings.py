@@ -7,7 +7,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from penstock import logs
 from penstock.api.autoscaling import ADDRESS
 from penstock.desired.installation import Installation
 from penstock.environment import NAME, ProcessSettings, split
@@ -108,10 +107,6 @@ class Settings(ProcessSettings):
     )
     router_last_port: int = Field(default=27999, ge=1024, le=65535, description="Last port of the routers.")
     metrics_port: int = Field(default=8080, ge=1, le=65535, description="Port of /healthz, /readyz and /metrics.")
-    log_level: logs.Level = Field(default="info", description="debug, info, warning or error.")
-    log_format: logs.Format = Field(
-        default="auto", description="json, console, or auto: console on a terminal, else json."
-    )
 
     @property
     def installation(self) -> Installation:

@@ -5,7 +5,6 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from penstock import logs
 from penstock.environment import NAME, ProcessSettings, split
 
 
@@ -41,10 +40,6 @@ class Settings(ProcessSettings):
         description="Seconds after those in which requests that are held or under way may end.",
     )
     metrics_port: int = Field(default=8080, ge=1, le=65535, description="Port of /healthz, /readyz and /metrics.")
-    log_level: logs.Level = Field(default="info", description="debug, info, warning or error.")
-    log_format: logs.Format = Field(
-        default="auto", description="json, console, or auto: console on a terminal, else json."
-    )
 
     @model_validator(mode="after")
     def _has_ports(self) -> Self:
