@@ -115,6 +115,9 @@ def test_the_arms_of_an_ab_test_keep_their_clients_over_a_new_operator_and_the_b
         eventually(lambda: is_marked(compared, marked), compared, within=30)
         compared.apply(version("v2", "s3://models/sentiment"))
         eventually(lambda: "abTest" in compared.rollout(), compared, within=LOADED_WITHIN)
+        # The test has begun once the gateway has the route too, a moment after the API server has it.
+        announced = time.monotonic()
+        eventually(lambda: any(each.failure is None for each in since(announced, marked)), compared, within=30)
         began = time.monotonic()
         restart = ("--namespace=penstock-system", "rollout")
         cluster.kubectl(*restart, "restart", "deployment/penstock")
