@@ -31,6 +31,8 @@ REFUSED = {
     "an adapter without a replica": ("adapter.replicas=0", "replicas"),
     "a router without a replica": ("router.replicas=0", "replicas"),
     "a router on a privileged port": ("router.ports.first=80", "first"),
+    "a router on ports that nodes give to NodePorts": ("router.ports.last=32768", "last"),
+    "router ports from the wrong end": ("router.ports.first=28000", "router.ports.first (28000)"),
     "a router that may hold nothing": ("router.maxHeldRequests=0", "maxHeldRequests"),
     "a scrape interval without its unit": ("monitoring.interval=30", "interval"),
 }
